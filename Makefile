@@ -1,0 +1,44 @@
+# Every command of this project; CI runs the same ones.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help quickstart test check format clean
+
+help:  ## what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+quickstart: .venv/train  ## the study in small on this machine: train, score, main table (about 5 minutes)
+	$(BIN)/python launch/grid.py --grid quickstart.yaml --executor local
+	$(BIN)/python aggregate/tables.py --results runs --out tables
+
+test: .venv/dev  ## every test, with a real Slurm where this machine may start one
+	@mkdir -p .reports
+	$(BIN)/python -m pytest --junit-xml=.reports/tests.xml $(PYTEST)
+
+check: .venv/dev  ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/dev  ## put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the virtual environment and caches (results stay)
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .reports
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "needs Python 3.11 or newer; give one: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "needs Python's venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/train: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train]'
+	@touch $@
+
+.venv/dev: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,dev]'
+	@touch $@ .venv/train
