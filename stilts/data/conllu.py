@@ -1,0 +1,174 @@
+"""CoNLL-U and XTREME's two-column tagging files as sentences of words and universal part-of-speech tags.
+
+The rules are those of XTREME's conversion (google-research/xtreme: utils_preprocess.py, third_party/
+ud-conversion-tools): a multi-word token stands in its fused form with ONE tag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from stilts.data.examples import Example, Reading, Sentence
+from stilts.data.lines import Problems, Refused, read_lines, split_columns
+from stilts.errors import UserError
+from stilts.tasks.catalogue import UPOS
+
+COLUMNS = 10
+ZERO_WIDTH_NON_JOINER = "\u200c"
+
+# Which part of a multi-word token gives it its tag, where the tree does not say (conllu_to_conll.py). XTREME's
+# program stops at a tag that its list lacks; here such a tag comes after the listed ones, in the default order.
+# Its French list ends with CONJ, the name of CCONJ before UD 2.
+_PRECEDENCE = "VERB NOUN PROPN PRON ADJ NUM ADV INTJ AUX ADP DET PART CCONJ SCONJ X PUNCT SYM".split()
+_PRECEDENCE_OF = {
+    "es": "VERB AUX PRON ADP DET".split(),
+    "fr": "VERB AUX PRON NOUN ADJ ADV ADP DET PART SCONJ CCONJ".split(),
+    "it": "VERB AUX ADV PRON ADP DET INTJ".split(),
+}
+
+
+@dataclass(frozen=True)
+class _Word:
+    line: int
+    form: str
+    tag: str
+    heads: tuple[int, ...] = ()
+
+
+class _Block:
+    """The lines of one sentence: words by number, multi-word ranges by their first number."""
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.words: list[_Word] = []
+        self.ranges: dict[int, tuple[int, _Word]] = {}
+
+
+def read_conllu(path: Path, language: str) -> Reading:
+    """Sentences of a treebank file; those with (almost) all words blanked to "_" are skipped (French FTB).
+
+    Raises UserError with file and line: columns, numbering, ranges, tags, encoding; or no sentence at all.
+    """
+    problems = Problems(path)
+    examples: list[Example] = []
+    skipped = 0
+    for number, block in enumerate(_read_blocks(path, problems)):
+        words = _fuse(block, language, problems)
+        blanks = sum(word.form == "_" for word in words)
+        if blanks and blanks >= len(words) - 1:
+            skipped += 1
+        else:
+            examples.append(_make_sentence(block.id or f"{path.stem}-{number}", words, problems))
+    problems.report()
+    if not examples:
+        raise UserError(f"{path}: no sentence with words in it; fetch the file again")
+    return Reading(examples, skipped)
+
+
+def read_tagged_words(path: Path) -> Reading:
+    """XTREME's `word TAB tag` lines with a blank line after each sentence."""
+    problems = Problems(path)
+    examples: list[Example] = []
+    words: list[_Word] = []
+    for number, line in [*read_lines(path), (0, "")]:
+        if line.strip():
+            try:
+                form, tag = split_columns(line, 2, "word tag")
+                words.append(_Word(number, form, tag))
+            except Refused as refusal:
+                problems.add(number, str(refusal))
+        elif words:
+            examples.append(_make_sentence(f"{path.stem}-{len(examples)}", words, problems))
+            words = []
+    problems.report()
+    if not examples:
+        raise UserError(f"{path}: no sentence in it; fetch the file again")
+    return Reading(examples)
+
+
+def _read_blocks(path: Path, problems: Problems) -> Iterator[_Block]:
+    block = _Block()
+    for number, line in [*read_lines(path), (0, "")]:
+        if line.startswith("#"):
+            if line.startswith("# sent_id = "):
+                block.id = line.removeprefix("# sent_id = ").strip()
+        elif line.strip():
+            try:
+                _add_line(block, number, line)
+            except Refused as refusal:
+                problems.add(number, str(refusal))
+        else:
+            if block.words:
+                yield block
+            block = _Block()
+
+
+def _add_line(block: _Block, number: int, line: str) -> None:
+    fields = split_columns(line, COLUMNS, "CoNLL-U")
+    first, dash, last = fields[0].partition("-")
+    if "." in first:
+        return  # an empty node of the enhanced graph: no word of the text
+    due = len(block.words) + 1
+    if first != str(due) or (dash and not (last.isdecimal() and int(last) > due)):
+        raise Refused(f"{fields[0]!r} where number {due}, a range from it or an empty node is due")
+    word = _Word(number, fields[1].strip(), fields[3].strip(), _find_heads(fields[6], fields[8]))
+    if dash:
+        block.ranges[due] = (int(last), word)
+    else:
+        block.words.append(word)
+
+
+def _find_heads(basic: str, enhanced: str) -> tuple[int, ...]:
+    """Heads in the basic tree and in the enhanced graph: XTREME's converter puts both into one graph."""
+    pairs = [basic, *(pair.partition(":")[0] for pair in enhanced.split("|"))]
+    return tuple(int(head) for head in pairs if head.isdecimal())
+
+
+def _fuse(block: _Block, language: str, problems: Problems) -> list[_Word]:
+    """The words of a sentence, every range line in place of its parts."""
+    words, position = [], 1
+    while position <= len(block.words):
+        if position not in block.ranges:
+            words.append(block.words[position - 1])
+            position += 1
+            continue
+        last, fused = block.ranges[position]
+        if last > len(block.words):
+            problems.add(fused.line, f"the range {position}-{last} ends after the sentence's {len(block.words)} words")
+            last = len(block.words)
+        head = _choose_head(block.words, range(position, last + 1), language)
+        words.append(_Word(fused.line, fused.form, head.tag))
+        position = last + 1
+    return words
+
+
+def _choose_head(words: list[_Word], span: range, language: str) -> _Word:
+    """The part nearest to the root; among several, the first with the best tag by precedence.
+
+    Nearness is the number of ancestors, as in XTREME's converter; files without heads leave it to the tags.
+    """
+    ancestors = {number: _count_ancestors(words, number) for number in span}
+    nearest = [words[number - 1] for number in span if ancestors[number] == min(ancestors.values())]
+    order = [*_PRECEDENCE_OF.get(language, ()), *_PRECEDENCE]
+    return min(nearest, key=lambda word: order.index(word.tag) if word.tag in order else len(order))
+
+
+def _count_ancestors(words: list[_Word], number: int) -> int:
+    seen: set[int] = set()
+    waiting = [number]
+    while waiting:
+        current = waiting.pop()
+        heads = words[current - 1].heads if 1 <= current <= len(words) else ()
+        waiting.extend(head for head in heads if head not in seen)
+        seen.update(heads)
+    return len(seen - {number})
+
+
+def _make_sentence(name: str, words: list[_Word], problems: Problems) -> Sentence:
+    for word in words:
+        if word.tag not in UPOS:
+            problems.add(word.line, f"tag {word.tag!r} of {word.form!r} is not one of {' '.join(UPOS)}")
+    forms = (word.form.replace(ZERO_WIDTH_NON_JOINER, "").replace(" ", "") for word in words)
+    return Sentence(name, tuple(forms), tuple(word.tag for word in words))

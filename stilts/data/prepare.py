@@ -1,0 +1,98 @@
+"""The prepare stage: tokenise a fetched folder once for one tokenizer and length. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow.parquet as pq
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from stilts.data.fetched import Fetched, combine_digests
+from stilts.data.folders import new_folder
+from stilts.data.readers import task_family, task_labels
+from stilts.errors import UserError
+from stilts.runs import file_digest, write_json
+from stilts.tasks.encoding import Encoded, EncodeSettings
+from stilts.tasks.families import family
+
+
+class Beat(Protocol):
+    """What preparing needs of a heartbeat."""
+
+    def beat(self, phase: str, step: int, total: int, **facts: Any) -> None: ...
+
+
+def prepare(
+    config: Mapping[str, Any], source: Path, tokenizer: Path, out: Path, heartbeat: Beat | None = None
+) -> dict[str, Any]:
+    """Tokenise all sets of the fetched folder `source` with `tokenizer`/tokenizer.json and write them to `out`.
+
+    `config`: task, part, max_length, stride (span family). Returns facts: examples, sequences and tokens in all
+    sets, SHA-256 of the tokenizer file.
+    Raises UserError (source changed or of another task, tokenizer missing, no room); then `out` is as it was before.
+    """
+    fetched, splitter = Fetched.load(source), load_tokenizer(tokenizer)
+    for key in ("task", "part"):
+        if fetched.manifest[key] != config[key]:
+            raise UserError(f"{source}: holds {key} {fetched.manifest[key]!r}, {config[key]!r} is to be prepared")
+    settings = EncodeSettings(config["max_length"], task_labels(config["task"]), config.get("stride", 0))
+    sets: dict[str, dict[str, Any]] = {}
+    choices = 1
+    with new_folder(out) as folder:
+        for number, name in enumerate(fetched.sets):
+            if heartbeat:
+                heartbeat.beat("prepare", number, len(fetched.sets), set=name)
+            encoded = _write_set(fetched, name, splitter, settings, folder)
+            path, choices = folder / f"{name}.safetensors", encoded.choices
+            sets[name] = {
+                "examples": encoded.examples,
+                "sequences": len(encoded.arrays["offsets"]) - 1,
+                "tokens": len(encoded.arrays["tokens"]),
+                "sha256": file_digest(path),
+            }
+        manifest = _describe(config, settings, choices, sets)
+        write_json(folder / "manifest.json", manifest)
+    totals = {key: sum(facts[key] for facts in sets.values()) for key in ("examples", "sequences", "tokens")}
+    return {**totals, "tokenizer": file_digest(tokenizer / "tokenizer.json")}
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """The folder's tokenizer.json, without the padding and cutting that may be stored in it."""
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; the model's folder must hold a tokenizer.json (run its fetch again)")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def _write_set(fetched: Fetched, name: str, tokenizer: Tokenizer, settings: EncodeSettings, folder: Path) -> Encoded:
+    module = family(task_family(fetched.manifest["task"]))
+    examples = fetched.read(name).examples
+    encoded: Encoded = module.encode(examples, tokenizer, settings)
+    save_file(encoded.arrays, folder / f"{name}.safetensors")
+    if not name.startswith("train."):
+        pq.write_table(module.tabulate(examples), folder / f"{name}.examples.parquet")
+    return encoded
+
+
+def _describe(
+    config: Mapping[str, Any], settings: EncodeSettings, choices: int, sets: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "task": config["task"],
+        "part": config["part"],
+        "family": task_family(config["task"]),
+        "labels": list(settings.labels),
+        "max_length": settings.max_length,
+        "choices": choices,
+        "sets": sets,
+        "digest": combine_digests({name: facts["sha256"] for name, facts in sets.items()}),
+    }

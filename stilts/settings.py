@@ -1,0 +1,101 @@
+"""Scientific settings with their defaults: one list, used by grid files, by identities and by the jobs.
+
+A run's configuration holds only what differs from these defaults, so that a new option at its default value
+changes no run's name. Sources: arXiv 2005.13013 v1 appendix A (10 % warm-up); jiant's defaults where the
+paper is silent (AdamW, weight decay 0.01 but for bias and LayerNorm, epsilon 1e-8, gradient norm 1.0).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
+Length = Annotated[int, Field(ge=16, le=8192, strict=True)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def changed(self) -> dict[str, Any]:
+        """What differs from the defaults, as JSON-able values."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+class TaskSettings(Settings):
+    """What belongs to one training set; None takes the published value from the catalogue."""
+
+    learning_rate: Rate | None = None
+    batch_size: Count | None = None
+    epochs: Count | None = None
+    max_length: Length | None = None
+
+
+class Sampling(Settings):
+    """How tasks are drawn in multitask training: probability proportional to min(examples, cap)."""
+
+    rule: Literal["proportional"] = "proportional"
+    cap: Count = 131_072  # K = 2^17, arXiv 2005.13013 v1 section 2
+
+
+class TrainingSettings(TaskSettings):
+    """A training stage. The keys of `TaskSettings` here hold for every task, those below `tasks` for one."""
+
+    warmup_ratio: Fraction = 0.1
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    adam_beta2: Rate = 0.999
+    adam_eps: Positive = 1e-8
+    max_grad_norm: Positive = 1.0
+    precision: Literal["fp32", "bf16", "fp16"] = "bf16"
+    attention: Literal["sdpa", "eager"] = "sdpa"
+    dropout: Fraction | None = None
+    max_examples: Count | None = None
+    shuffle_labels: bool = False
+    tasks: dict[str, TaskSettings] = Field(default_factory=dict)
+    sampling: Sampling = Sampling()
+
+
+class PretrainSettings(Settings):
+    """`model: scratch`: a small XLM-R made from the campaign's own text (a measured recipe for toy languages)."""
+
+    text: list[str] = Field(default_factory=list)
+    seed: Seed = 0
+    tokenizer: Literal["words", "unigram"] = "unigram"
+    vocabulary: Annotated[int, Field(ge=100, le=250_000, strict=True)] = 8000
+    layers: Count = 3
+    hidden: Count = 128
+    heads: Count = 4
+    feed_forward: Count = 256
+    positions: Length = 512
+    dropout: Fraction = 0.0
+    steps: Annotated[int, Field(ge=0, strict=True)] = 0
+    batch_size: Count = 32
+    learning_rate: Rate = 2e-3
+    mask_probability: Rate = 0.25
+    warmup_ratio: Fraction = 0.1
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
+    adam_beta2: Rate = 0.98
+    adam_eps: Positive = 1e-8
+    max_grad_norm: Positive = 1.0
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+class RetrievalSettings(Settings):
+    """Sentence retrieval: the layer of the hidden-state tuple (None: 14 of 24, or the same fraction of the depth)."""
+
+    layer: Annotated[int, Field(ge=0, strict=True)] | None = None
+    max_length: Length = 512  # XTREME's retrieval scripts
+
+
+class ToySettings(Settings):
+    """The made-up languages: their seed, and counts per split where they differ from the generator's."""
+
+    seed: Seed = 0
+    sizes: dict[str, Count] = Field(default_factory=dict)

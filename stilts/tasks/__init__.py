@@ -1,0 +1,1 @@
+"""The task catalogue (light) and one module for each task family."""

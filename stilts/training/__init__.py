@@ -1,0 +1,1 @@
+"""Training: task mixing, batches, the DeepSpeed loop, saving. Imports torch."""

@@ -1,0 +1,175 @@
+"""From the examples of one update to the micro-batches of one rank."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from stilts.tasks.encoding import IGNORED
+from stilts.training.examples import TOKEN_LABEL_FAMILIES, TrainingSet
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Masked language modelling: `probability` of the ordinary tokens are predicted; of these 80% become `mask_id`,
+    10% one of `ordinary` (int64, every id that is no special token), 10% stay (Devlin et al. 2019)."""
+
+    probability: float
+    mask_id: int
+    ordinary: np.ndarray
+
+
+@dataclass(frozen=True)
+class Update:
+    """All sequences of one update as padded arrays, longest example first.
+
+    The update is built whole on every rank, before it is divided: what is masked, and by how many loss terms the
+    gradient is divided, then depend neither on the ranks nor on the micro-batch, and cost no communication.
+    """
+
+    task: str
+    arrays: dict[str, np.ndarray]
+    lengths: np.ndarray
+    width: int
+    terms: int
+
+    @property
+    def examples(self) -> int:
+        return len(self.lengths) // self.width
+
+    @property
+    def real_tokens(self) -> int:
+        return int(self.lengths.sum())
+
+    def padded_tokens(self, micro_batch: int, ranks: int) -> int:
+        """Tokens that go through the model on all ranks together, pads included."""
+        pieces = divide(self.examples, self.width, micro_batch, ranks)
+        rows = [self.lengths[piece.rows(self.width)] for mine in pieces for piece in mine]
+        return sum(int(lengths.max()) * len(lengths) for lengths in rows)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Examples `first` to `last` (exclusive) of an update. With `weight` 0 it only keeps its rank in step."""
+
+    first: int
+    last: int
+    weight: float
+
+    def rows(self, width: int) -> slice:
+        return slice(self.first * width, self.last * width)
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What goes through the model at once, and the factor of its loss."""
+
+    arrays: dict[str, np.ndarray]
+    weight: float
+
+    def to(self, device: torch.device) -> Batch:
+        return to_tensors(self.arrays, device)
+
+
+def assemble(
+    task: str,
+    training_set: TrainingSet,
+    examples: np.ndarray,
+    pad_id: int,
+    masking: Masking | None = None,
+    rng: np.random.Generator | None = None,
+) -> Update:
+    """The update of these examples: `input_ids`, `attention_mask` int64 [rows, longest], `token_type_ids` where the
+    set has types, and the family's labels. Masked language modelling needs `masking` and `rng`."""
+    examples = examples[np.argsort(-training_set.lengths[examples], kind="stable")]
+    rows = training_set.sequences(examples)
+    lengths = np.diff(training_set.offsets)[rows]
+    arrays, places = pad_rows(training_set.tokens, training_set.types, training_set.offsets[rows], lengths, pad_id)
+    if training_set.family == "mlm":
+        assert masking is not None and rng is not None
+        arrays |= mask_tokens(arrays["input_ids"], masking, rng)
+    elif training_set.family in TOKEN_LABEL_FAMILIES:
+        real = arrays["attention_mask"] == 1
+        arrays["labels"] = np.where(real, training_set.labels["labels"][places], IGNORED).astype(np.int64)
+    else:
+        chosen = training_set.selected[examples]
+        arrays |= {name: values[chosen].astype(np.int64) for name, values in training_set.labels.items()}
+    return Update(task, arrays, lengths, training_set.width, _count_terms(training_set.family, arrays, len(examples)))
+
+
+def pad_rows(
+    tokens: np.ndarray, types: np.ndarray | None, starts: np.ndarray, lengths: np.ndarray, pad_id: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Sequences that start at `starts` in `tokens` as the encoder's inputs, int64 [rows, longest], and the place of
+    each position in `tokens` (0 at pads)."""
+    grid = np.arange(lengths.max())
+    real = grid < lengths[:, None]
+    # Pads read the first token and are overwritten: one gather instead of a loop over sequences.
+    places = np.where(real, starts[:, None] + grid, 0)
+    arrays = {
+        "input_ids": np.where(real, tokens[places], pad_id).astype(np.int64),
+        "attention_mask": real.astype(np.int64),
+    }
+    if types is not None:
+        arrays["token_type_ids"] = np.where(real, types[places], 0).astype(np.int64)
+    return arrays, places
+
+
+def mask_tokens(input_ids: np.ndarray, masking: Masking, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """`input_ids` with masks and `labels` (-100 where nothing is predicted), both [rows, longest]."""
+    chosen = np.isin(input_ids, masking.ordinary) & (rng.random(input_ids.shape) < masking.probability)
+    kind = rng.random(input_ids.shape)
+    others = rng.choice(masking.ordinary, input_ids.shape)
+    masked = np.where(chosen & (kind < 0.8), masking.mask_id, input_ids)
+    masked = np.where(chosen & (kind >= 0.8) & (kind < 0.9), others, masked)
+    return {"input_ids": masked, "labels": np.where(chosen, input_ids, IGNORED)}
+
+
+def split_update(update: Update, micro_batch: int, rank: int, ranks: int) -> list[MicroBatch]:
+    """This rank's micro-batches: at most `micro_batch` sequences each (one example at least), of like length."""
+    return [_cut(update, piece) for piece in divide(update.examples, update.width, micro_batch, ranks)[rank]]
+
+
+def divide(examples: int, width: int, micro_batch: int, ranks: int) -> list[list[Piece]]:
+    """The pieces of each rank, for examples sorted by length and of `width` sequences each.
+
+    Every rank gets the same number, because backward passes communicate: where examples do not suffice, a rank
+    repeats the last one with weight 0. Neighbours in length go to different ranks at the same time, so that no rank
+    waits for another's longer sequences.
+    """
+    capacity = max(1, micro_batch // width)
+    count = math.ceil(math.ceil(examples / capacity) / ranks) * ranks
+    bounds = [examples * piece // count for piece in range(count + 1)]
+    idle = Piece(examples - 1, examples, 0.0)
+    pieces = [Piece(first, last, 1.0) if last > first else idle for first, last in itertools.pairwise(bounds)]
+    return [pieces[rank::ranks] for rank in range(ranks)]
+
+
+def _cut(update: Update, piece: Piece) -> MicroBatch:
+    rows = piece.rows(update.width)
+    longest = update.lengths[rows].max()
+    arrays = {
+        name: values[rows, :longest] if values.ndim == 2 else values[piece.first : piece.last]
+        for name, values in update.arrays.items()
+    }
+    return MicroBatch(arrays, piece.weight)
+
+
+def _count_terms(family: str, arrays: dict[str, np.ndarray], examples: int) -> int:
+    if family == "mlm" or family in TOKEN_LABEL_FAMILIES:
+        return int((arrays["labels"] != IGNORED).sum())
+    return examples
+
+
+def to_tensors(arrays: dict[str, np.ndarray], device: torch.device) -> Batch:
+    """The arrays as tensors on the device."""
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
+        for name, values in arrays.items()
+    }

@@ -1,0 +1,41 @@
+"""The part of a training's configuration that the loop needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Optimisation, as in the configuration; defaults are those of Phang et al. 2020 and of jiant.
+
+    `mask_probability` belongs to masked language modelling alone (0.15: Devlin et al. 2019).
+    """
+
+    seed: int
+    learning_rate: float
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.01
+    adam_beta2: float = 0.999
+    adam_eps: float = 1e-8
+    max_grad_norm: float = 1.0
+    precision: str = "fp32"
+    mask_probability: float = 0.15
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Settings:
+        """The settings in a training's or pre-training's configuration."""
+        return cls(**{name: config[name] for name in cls.__dataclass_fields__ if name in config})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a training is laid out on the machine; changes its speed and, but for rounding and dropout, not its result.
+
+    `micro_batch`: sequences that go through the model at once on each rank.
+    """
+
+    micro_batch: int = 32
+    zero_stage: int = 1
