@@ -1,0 +1,48 @@
+"""The last check before a run starts: every run that it builds on is done, and is the one that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stilts.runs import Run, RunFolder, read_json
+
+
+class Blocked(Exception):
+    """A run cannot start because of the runs that it needs; the text says which and why."""
+
+
+def verify_needs(run: Run, root: Path) -> dict[str, str]:
+    """Output digest of each needed run, by id.
+
+    A scheduler's word that a parent succeeded is not enough (a script may end with 0 after its step failed, a
+    folder may have been deleted since): only DONE counts. Raises Blocked with every missing parent.
+    """
+    outputs: dict[str, str] = {}
+    problems: list[str] = []
+    for need in run.needs:
+        done = RunFolder(root / need).read_done()
+        if done is None:
+            problems.append(f"{need} is not done")
+        elif done["run"] != need or not need.endswith("-" + done["digest"][:8]):
+            problems.append(f"{need} holds the result of another run ({done['run']}, digest {done['digest'][:8]})")
+        else:
+            outputs[need] = done["output"]
+    if problems:
+        raise Blocked("; ".join(problems))
+    return outputs
+
+
+def already_done(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:
+    """The DONE record of this very run on these very parents; None where the work has to be done."""
+    done = folder.read_done()
+    return done if done and done["digest"] == run.digest and done["needs"] == needs else None
+
+
+def trained_before(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:
+    """Facts of a training that an earlier attempt finished on these very parents; None where there is none."""
+    record = read_json(folder.trained)
+    parents = {name: needs[name] for name in run.parents}
+    if record and record.get("digest") == run.digest and record.get("parents") == parents:
+        return dict(record["facts"])
+    return None

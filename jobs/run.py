@@ -1,0 +1,173 @@
+"""What a job executes: `run.py --submission FILE` (Slurm) or `run.py --run FOLDER --attempt ID` (local worker).
+
+The payload is a path. Everything else stands in the run's folder, and this file is part of a snapshot that was
+taken at submission, so edits made while a job waits change nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from types import FrameType
+
+# The snapshot that this file stands in comes first: before an editable install of the working tree, before
+# PYTHONPATH, before the folder that the job was started in.
+_here = Path(__file__).resolve().parent
+sys.path[:] = [str(_here.parent), *(path for path in sys.path if path != str(_here))]
+
+from jobs.attempt import Attempt, supersede  # noqa: E402
+from jobs.guard import Blocked, already_done, trained_before, verify_needs  # noqa: E402
+from jobs.ranks import Place  # noqa: E402
+from stilts.errors import UserError  # noqa: E402
+from stilts.runs import Run, RunFolder, done_record, write_json  # noqa: E402
+
+# Any exit code but 0 keeps Slurm's afterok children from starting.
+EXIT_FAILED, EXIT_BLOCKED, EXIT_STOPPED = 1, 75, 143
+
+
+class Stopped(BaseException):
+    """A signal asked this process to end; not an Exception, so that no library swallows it."""
+
+
+def main() -> int:
+    """Run one attempt of one run and return the exit code."""
+    arguments = parse_arguments()
+    if arguments.parent:
+        die_with_parent(arguments.parent)
+    return execute(*find_work(arguments))
+
+
+def execute(path: Path, attempt_id: str) -> int:
+    """One attempt at the run in the folder `path`, with this process's output in the attempt's log."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    # Slurm's early warning before a time limit: a run that is nearly done may still finish.
+    signal.signal(signal.SIGUSR2, _warn)
+    folder, place = RunFolder(path.resolve()), Place.from_environment(os.environ)
+    attempt = Attempt(folder, attempt_id, place.rank)
+    attempt.open_log()
+    try:
+        return work(folder, attempt, place)
+    except Blocked as problem:
+        attempt.finish("blocked", str(problem))
+        return EXIT_BLOCKED
+    except Stopped as problem:
+        attempt.finish("cancelled", str(problem))
+        return EXIT_STOPPED
+    except Exception as problem:
+        traceback.print_exc()
+        reason = str(problem) if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
+        attempt.finish("failed", reason[:2000], error=type(problem).__name__)
+        return EXIT_FAILED
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Only what the launcher passes; a submission layer may append arguments of its own, which are ignored."""
+    parser = argparse.ArgumentParser(description="Execute one run of a campaign inside a job.")
+    parser.add_argument("--submission", type=Path, help="submission.json; the array index chooses the run")
+    parser.add_argument("--run", type=Path, help="folder of one run")
+    parser.add_argument("--attempt", default="local", help="name of this attempt (with --run)")
+    parser.add_argument("--parent", type=int, help="end when this process ends")
+    return parser.parse_known_args()[0]
+
+
+def find_work(arguments: argparse.Namespace) -> tuple[Path, str]:
+    """The run's folder and the attempt's name: from the array index under Slurm, else as given."""
+    if arguments.submission is None:
+        return arguments.run, arguments.attempt
+    submission = json.loads(arguments.submission.read_text(encoding="utf-8"))
+    index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+    path = arguments.submission.resolve().parents[3] / submission["runs"][index]
+    # A requeued job keeps its id: the restart count tells its attempts apart.
+    attempt = f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
+    if os.environ.get("SLURM_PROCID", "0") == "0":
+        _rename_job(f"{path.name}#{submission['tag']}")
+    return path, attempt
+
+
+def work(folder: RunFolder, attempt: Attempt, place: Place) -> int:
+    """Verify, compute, and write DONE last."""
+    run = Run.from_spec(json.loads(folder.spec.read_text(encoding="utf-8")))
+    attempt.describe({"ranks": place.size, "slurm_job": slurm_job(), "resources": run.infra.get("resources", {})})
+    needs = verify_needs(run, folder.path.parent)
+    if already_done(run, folder, needs):
+        attempt.finish("done", "an earlier attempt had finished this run")
+        return 0
+    if attempt.first and (folder.done.exists() or not trained_before(run, folder, needs)):
+        supersede(folder)
+    with tempfile.TemporaryDirectory(prefix="stilts-", dir=scratch_folder()) as caches:
+        set_environment(Path(caches), run.stage)
+        from jobs.stages import run_stage
+
+        output, facts = run_stage(run, folder, attempt, place, needs)
+    if attempt.first:
+        write_json(folder.done, done_record(run, output, needs, attempt=attempt.id, job=slurm_job(), facts=facts))
+        attempt.finish("done", "finished")
+    return 0
+
+
+def set_environment(caches: Path, stage: str) -> None:
+    """Settings that the heavy libraries read on import; called before any of them is imported."""
+    if stage != "fetch":
+        os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    # Builds on a shared home race, and a killed builder leaves a lock behind: each job has its own folder.
+    os.environ.update(TORCH_EXTENSIONS_DIR=str(caches / "torch"), TRITON_CACHE_DIR=str(caches / "triton"))
+    os.environ.update(TOKENIZERS_PARALLELISM="true" if stage == "prepare" else "false", HF_HUB_DISABLE_TELEMETRY="1")
+    if "SLURM_CPUS_PER_TASK" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
+    if not os.environ.get("CUDA_VISIBLE_DEVICES") or not Path("/dev/nvidiactl").exists():
+        # Without a GPU nothing is compiled, and importing the compiler costs seconds.
+        os.environ["TORCHDYNAMO_DISABLE"] = "1"
+
+
+def scratch_folder() -> str | None:
+    """Node-local disk for caches: the cluster's `scratch`, Slurm's own, or the system's default."""
+    for name in ("STILTS_SCRATCH", "SLURM_TMPDIR", "TMPDIR"):
+        folder = os.path.expandvars(os.environ.get(name, ""))
+        if folder and os.path.isdir(folder) and os.access(folder, os.W_OK):
+            return folder
+    return None
+
+
+def slurm_job() -> str | None:
+    """This job as squeue shows it: `123_4` for an array element, `123` for a single job."""
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array else os.environ.get("SLURM_JOB_ID")
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when the local launcher dies, even by SIGKILL: no orphan keeps computing."""
+    set_parent_death_signal = 1
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(EXIT_STOPPED)  # it died before the request was in force
+
+
+def _rename_job(name: str) -> None:
+    """An array has one name; a starting element takes its run's, keeping the tag by which it is found."""
+    job = os.environ["SLURM_JOB_ID"]
+    command = ["scontrol", "update", f"JobId={job}", f"JobName={name}"]
+    try:
+        subprocess.run(command, timeout=30, capture_output=True, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return  # a site may forbid it, and only the display suffers
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(f"stopped by {signal.Signals(number).name}")
+
+
+def _warn(number: int, frame: FrameType | None) -> None:
+    print("warning: Slurm will end this job at its time limit soon", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Site settings: one YAML file for each cluster, everything about it that is not science."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from launch.document import read_document, unknown, validate
+from launch.resources import ResourceRule
+from stilts.errors import UserError
+from stilts.settings import Count, Settings
+
+CLUSTERS = Path(__file__).parent / "clusters"
+_NO_NEWLINE = r"^[^\n\r\x00]*$"
+Line = Annotated[str, Field(pattern=_NO_NEWLINE)]
+
+
+class Cluster(Settings):
+    """What `launch/clusters/*.yaml` may say; documented examples stand in that folder."""
+
+    name: str
+    partition: Line | None = None
+    account: Line | None = None
+    qos: Line | None = None
+    python: Line | None = None
+    setup: list[str] = Field(default_factory=list)
+    scratch: Line | None = None
+    sbatch: dict[str, Any] = Field(default_factory=dict)
+    srun: list[Line] = Field(default_factory=list)
+    array_parallelism: Count = 256
+    signal_delay_s: Count = 120
+    kill_on_invalid_dep: bool = True
+    gpu_option: Annotated[str, Field(pattern="^(gpus-per-node|gres)$")] = "gpus-per-node"
+    tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20_000.0
+    resources: list[ResourceRule] = Field(default_factory=list)
+
+    @field_validator("sbatch")
+    @classmethod
+    def _flags_are_plain(cls, flags: dict[str, Any]) -> dict[str, Any]:
+        """sbatch flags become `#SBATCH --key=value` lines: no newline may smuggle in another one."""
+        for key, value in flags.items():
+            if not key.replace("-", "").isalnum():
+                raise ValueError(f"flag '{key}' is not a long sbatch option such as exclude or mail-user")
+            if key in ("job-name", "array", "dependency", "output", "error", "comment", "chdir", "export"):
+                raise ValueError(f"flag '{key}' is set by the launcher; leave it out")
+            if isinstance(value, (dict, list)) or any(char in str(value) for char in "\n\r\0"):
+                raise ValueError(f"flag '{key}' must be one plain value on one line")
+        return flags
+
+
+def load_cluster(name: str | None) -> Cluster:
+    """A cluster by file, by the name of a file in `launch/clusters/`, or `default`.
+
+    Raises UserError with every problem of the file, or with the known names.
+    """
+    if name is None:
+        name = "default"
+    path = next((p for p in (Path(name), CLUSTERS / name, CLUSTERS / f"{name}.yaml") if p.is_file()), None)
+    if path is None:
+        known = sorted(path.stem for path in CLUSTERS.glob("*.yaml"))
+        raise UserError(f"--cluster: there is no file '{name}', and {unknown(f'cluster {name!r}', name, known)}")
+    document = read_document(path)
+    cluster = validate(document, Cluster)
+    document.check()
+    assert cluster is not None, "a cluster file without problems validates"
+    return cluster

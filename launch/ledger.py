@@ -1,0 +1,72 @@
+"""What was submitted: one folder for each sbatch call, its intent on disk before the call."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from stilts.runs import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One sbatch call: its unique tag, the runs by array index, and the job id once it is known."""
+
+    tag: str
+    name: str
+    runs: tuple[str, ...]
+    time: float
+    job_id: str | None
+
+    def job_of(self, run_id: str) -> str | None:
+        """The run's job as squeue shows it: `12_3`, or `12` where the submission is a single job."""
+        if self.job_id is None:
+            return None
+        return f"{self.job_id}_{self.runs.index(run_id)}" if len(self.runs) > 1 else self.job_id
+
+
+class Ledger:
+    """The submissions of a campaign, oldest first; the folders are the truth, this is how they are read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.submissions = sorted(self._read(), key=lambda submission: submission.time)
+        self._by_run: dict[str, list[Submission]] = {}
+        for submission in self.submissions:
+            self._index(submission)
+
+    def _read(self) -> Iterable[Submission]:
+        for path in self.folder.glob("*/submission.json"):
+            record = read_json(path)
+            if record:
+                job = read_json(path.with_name("job.json")) or {}
+                yield Submission(
+                    record["tag"], record["name"], tuple(record["runs"]), record["time"], job.get("job_id")
+                )
+
+    def _index(self, submission: Submission) -> None:
+        for run_id in submission.runs:
+            self._by_run.setdefault(run_id, []).append(submission)
+
+    def of(self, run_id: str) -> list[Submission]:
+        """Submissions that a run was part of, oldest first."""
+        return self._by_run.get(run_id, [])
+
+    def intend(self, name: str, runs: Iterable[str]) -> Submission:
+        """Put a submission on disk that is about to be made. Its tag ends the job's name."""
+        tag = uuid.uuid4().hex[:8]
+        submission = Submission(tag, f"{name}#{tag}", tuple(runs), time.time(), None)
+        record = {"tag": tag, "name": submission.name, "runs": list(submission.runs), "time": submission.time}
+        write_json(self.folder / tag / "submission.json", record)
+        return submission
+
+    def confirm(self, submission: Submission, job_id: str) -> Submission:
+        """Record the job id that sbatch gave (or that was found by the tag)."""
+        write_json(self.folder / submission.tag / "job.json", {"job_id": job_id})
+        confirmed = Submission(submission.tag, submission.name, submission.runs, submission.time, job_id)
+        self.submissions.append(confirmed)
+        self._index(confirmed)
+        return confirmed

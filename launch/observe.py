@@ -1,0 +1,230 @@
+"""What is: the state of every run, from its folder first, then one squeue, then at most one sacct."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from launch import slurm
+from launch.campaign import Campaign
+from launch.ledger import Ledger, Submission
+from launch.plan import Plan
+from stilts.runs import Run, RunFolder, read_json
+
+STATES = ("planned", "pending", "running", "done", "failed", "blocked", "cancelled", "stale")
+LIVE = ("pending", "running")
+_NEVER = "DependencyNeverSatisfied"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The state of one run and the evidence for it. `job` is what squeue calls it."""
+
+    state: str
+    reason: str = ""
+    job: str | None = None
+
+
+@dataclass
+class Queue:
+    """What Slurm said: live jobs and ended jobs by (tag, index); `notes` tell what it could not say."""
+
+    live: dict[tuple[str, int | None], slurm.Job] = field(default_factory=dict)
+    ended: dict[tuple[str, int | None], slurm.Job] = field(default_factory=dict)
+    known: bool = True
+    accounted: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def ask_slurm(campaign: Campaign, ledger: Ledger, unfinished: Iterable[str]) -> Queue:
+    """One squeue, and one sacct only where a submitted and unfinished run is no longer in the queue."""
+    queue = Queue()
+    last = {run_id: ledger.of(run_id)[-1] for run_id in unfinished if ledger.of(run_id)}
+    if not last:
+        return queue
+    try:
+        queue.live = {(job.tag, job.index): job for job in slurm.squeue()}
+    except slurm.SlurmUnavailable as problem:
+        queue.known = False
+        queue.notes.append(f"{problem}: what is pending or running cannot be told")
+    gone = {s.tag: s for run_id, s in last.items() if _key(s, run_id) not in queue.live}
+    if gone:
+        try:
+            since = min(submission.time for submission in gone.values())
+            queue.ended = {(job.tag, job.index): job for job in slurm.sacct(since)}
+        except slurm.SlurmUnavailable as problem:
+            queue.accounted = False
+            queue.notes.append(f"{problem}: how jobs ended is read from the run folders alone")
+    adopt(ledger, gone.values(), queue)
+    return queue
+
+
+def adopt(ledger: Ledger, submissions: Iterable[Submission], queue: Queue) -> None:
+    """Give a submission whose launcher died after sbatch the job id that its tag is found under."""
+    jobs = {tag: job.id for (tag, _), job in {**queue.ended, **queue.live}.items()}
+    for submission in submissions:
+        if submission.job_id is None and submission.tag in jobs:
+            ledger.confirm(submission, jobs[submission.tag])
+
+
+def observe(plan: Plan, campaign: Campaign, ledger: Ledger) -> tuple[dict[str, Observation], Queue]:
+    """The state of every run of the plan; parents are judged before their children."""
+    finished = {run_id: campaign.run(run_id).read_done() for run_id in plan.runs}
+    queue = ask_slurm(campaign, ledger, [run_id for run_id, done in finished.items() if done is None])
+    observations: dict[str, Observation] = {}
+    for run in plan.runs.values():
+        observations[run.id] = _judge(run, plan, campaign, ledger, queue, finished, observations)
+    return observations, queue
+
+
+def _judge(
+    run: Run,
+    plan: Plan,
+    campaign: Campaign,
+    ledger: Ledger,
+    queue: Queue,
+    finished: Mapping[str, dict[str, Any] | None],
+    seen: Mapping[str, Observation],
+) -> Observation:
+    done = finished[run.id]
+    broken = _broken_need(run, done, finished, seen) if done else None
+    if done and broken is None:
+        return Observation("done", f"attempt {done.get('attempt', '?')}", done.get("job"))
+    if run.id in plan.unready:
+        return Observation("blocked", f"{plan.unready[run.id]} cannot run in this version")
+    dead = [need for need in run.needs if seen[need].state in ("failed", "cancelled", "blocked", "planned", "stale")]
+    live = _live(run, ledger, queue)
+    if live:
+        if live.state == "pending" and (dead or _NEVER in live.reason):
+            return replace(live, state="blocked", reason=f"waits for {_blame(dead, seen) or 'a job that failed'}")
+        return live
+    if done:
+        return Observation("stale", broken or "")
+    culprits = [need for need in dead if seen[need].state in ("failed", "cancelled", "blocked")]
+    folder = campaign.run(run.id)
+    if culprits and not _started(run.id, folder, ledger):
+        # Slurm may have dropped it (kill-on-invalid-dep): sacct does not even list a job that was never eligible.
+        return Observation("blocked", f"waits for {_blame(culprits, seen)}")
+    outcome = _ended(run, folder, ledger, queue)
+    if culprits and (outcome is None or outcome.state in ("blocked", "cancelled")):
+        return Observation("blocked", f"waits for {_blame(culprits, seen)}")
+    if outcome is None or outcome.state == "blocked":
+        return Observation("planned", "its parents are ready" if not dead and run.needs else "")
+    return outcome
+
+
+def _started(run_id: str, folder: RunFolder, ledger: Ledger) -> bool:
+    """Whether an attempt has begun since the last submission."""
+    attempt = last_attempt(folder)
+    record = (read_json(attempt / "attempt.json") if attempt else None) or {}
+    submissions = ledger.of(run_id)
+    return bool(record) and (not submissions or record.get("started", 0.0) >= submissions[-1].time)
+
+
+def _broken_need(
+    run: Run,
+    done: Mapping[str, Any],
+    finished: Mapping[str, dict[str, Any] | None],
+    seen: Mapping[str, Observation],
+) -> str | None:
+    """Why a DONE run may not be reused: a run that it was built on is gone, or has another output now."""
+    if done["digest"] != run.digest:
+        return f"holds the result of another configuration (digest {done['digest'][:8]})"
+    for need in run.needs:
+        parent = finished[need]
+        if parent is None or seen[need].state != "done":
+            return f"was built on {need}, which is {seen[need].state} now"
+        if done["needs"].get(need) != parent["output"]:
+            return f"was built on an earlier output of {need}"
+    return None
+
+
+def _live(run: Run, ledger: Ledger, queue: Queue) -> Observation | None:
+    for submission in reversed(ledger.of(run.id)):
+        job = queue.live.get(_key(submission, run.id))
+        if job:
+            state = slurm.LIVE.get(job.state)
+            reason = job.reason if job.reason not in ("None", "") else ""
+            if state is None and job.state not in slurm.ENDED:
+                return Observation("running", f"Slurm says {job.state}, a state unknown to this version", _name(job))
+            if state:
+                return Observation(state, reason, _name(job))
+    return None
+
+
+def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observation | None:
+    """How the last attempt ended: Slurm's word first (a killed job writes nothing), with the attempt's own reason."""
+    attempt = last_attempt(folder)
+    outcome = read_json(attempt / "outcome.json") if attempt else None
+    submissions = ledger.of(run.id)
+    job = queue.ended.get(_key(submissions[-1], run.id)) if submissions else None
+    record = (read_json(attempt / "attempt.json") if attempt else None) or {}
+    if submissions and submissions[-1].time > record.get("started", 0.0):
+        outcome = None  # what the folder tells is older than the last submission
+    if job and slurm.ENDED.get(job.state) in ("failed", "cancelled"):
+        if outcome and outcome["state"] in ("failed", "blocked"):
+            return Observation(outcome["state"], outcome["reason"], _name(job))
+        return Observation(slurm.ENDED[job.state], f"Slurm: {job.reason}, exit code {job.exit_code}", _name(job))
+    if outcome and outcome["state"] != "done":
+        return Observation(outcome["state"], outcome["reason"], record.get("slurm_job"))
+    if attempt and record.get("slurm_job") is None and outcome is None:
+        return _local(record, attempt)
+    if submissions and queue.known:
+        return _vanished(submissions[-1], run.id, job, queue)
+    if submissions:
+        return Observation("pending", "submitted; the queue cannot be asked now", submissions[-1].job_of(run.id))
+    return None
+
+
+def _local(record: Mapping[str, Any], attempt: Path) -> Observation:
+    """An attempt of a local worker without an outcome: alive on this host, or killed."""
+    if record.get("host") == socket.gethostname() and _is_run(int(record.get("pid", 0)), attempt.parents[1]):
+        return Observation("running", f"local process {record['pid']}")
+    return Observation("cancelled", f"its local process ended without an outcome (attempt {attempt.name})")
+
+
+def _is_run(pid: int, folder: Path) -> bool:
+    """Whether a process still is the worker of this run: numbers of dead processes are given out again."""
+    try:
+        return folder.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _vanished(submission: Submission, run_id: str, job: slurm.Job | None, queue: Queue) -> Observation | None:
+    """Submitted, not in the queue, and nothing in the folder says how it ended."""
+    name = submission.job_of(run_id)
+    if submission.job_id is None:
+        return None  # an intent that never became a job
+    if job and job.state == "COMPLETED":
+        return Observation("failed", "Slurm: COMPLETED, but its folder has no DONE; see the job's log", name)
+    if job:
+        return Observation("running", f"Slurm says {job.state}, a state unknown to this version", name)
+    known = "Slurm's accounting does not know how" if queue.accounted else "accounting is not available"
+    return Observation("failed", f"left the queue without an outcome; {known}", name)
+
+
+def last_attempt(folder: RunFolder) -> Path | None:
+    """The newest attempt's folder."""
+    try:
+        attempts = [Path(entry.path) for entry in os.scandir(folder.attempts) if entry.is_dir()]
+    except FileNotFoundError:
+        return None
+    started = {path: (read_json(path / "attempt.json") or {}).get("started", 0.0) for path in attempts}
+    return max(started, key=lambda path: (started[path], path.name), default=None)
+
+
+def _blame(needs: Iterable[str], seen: Mapping[str, Observation]) -> str:
+    return ", ".join(f"{need} ({seen[need].state})" for need in needs)
+
+
+def _key(submission: Submission, run_id: str) -> tuple[str, int | None]:
+    return submission.tag, submission.runs.index(run_id) if len(submission.runs) > 1 else None
+
+
+def _name(job: slurm.Job) -> str:
+    return job.id if job.index is None else f"{job.id}_{job.index}"

@@ -1,0 +1,372 @@
+"""From combinations to a DAG of content-addressed runs: whatever two rows of the study share stands in it once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from launch.cluster import Cluster
+from launch.cost import estimate_hours
+from launch.expand import Combination, expand
+from launch.resources import Resources, choose_resources
+from launch.spec import Grid
+from stilts.errors import UserError
+from stilts.runs import Run
+from stilts.settings import PretrainSettings, RetrievalSettings, TaskSettings, TrainingSettings
+from stilts.tasks.catalogue import (
+    INTERMEDIATES,
+    TARGETS,
+    TEXT,
+    TRAININGS,
+    Intermediate,
+    Training,
+    served_targets,
+    splits,
+    target_languages,
+    training_of,
+)
+
+MULTITASK_EPOCHS = 3  # arXiv 2005.13013 v1, appendix A, table 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the study's tables."""
+
+    model: str
+    mode: str
+    tasks: tuple[str, ...]
+    variant: str
+
+    @property
+    def intermediate(self) -> dict[str, Any]:
+        """The `intermediate` object of metric files."""
+        return {"mode": self.mode, "tasks": list(self.tasks), "mlm": False, "translated": False}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The settings of one combination, after its overrides."""
+
+    pretrain: PretrainSettings
+    intermediate: TrainingSettings
+    target: TrainingSettings
+    retrieval: RetrievalSettings
+
+
+@dataclass
+class Plan:
+    """The DAG in an order in which parents come first, and which run fills which cell of the tables."""
+
+    grid: Grid
+    cluster: Cluster
+    runs: dict[str, Run] = field(default_factory=dict)
+    unready: dict[str, str] = field(default_factory=dict)  # run id to the task that is missing
+    cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
+
+    def children(self) -> dict[str, list[str]]:
+        """Run id to the ids of the runs that need it."""
+        children: dict[str, list[str]] = {run_id: [] for run_id in self.runs}
+        for run in self.runs.values():
+            for parent in run.needs:
+                children[parent].append(run.id)
+        return children
+
+    def resources(self, run_id: str) -> Resources:
+        """The resource class that the run was given."""
+        return Resources(**self.runs[run_id].infra["resources"])
+
+    def missing(self) -> list[str]:
+        """Tasks and targets of the grid that this version cannot run or score yet."""
+        asked = {target for _, target in self.cells}
+        unscored = {f"target {name}" for name in asked if not TARGETS[name].ready}
+        return sorted({*self.unready.values(), *unscored})
+
+    def gpu_hours(self, run_id: str) -> float:
+        """Estimated GPU-hours of one run (see `launch/cost.py` for what the estimate assumes)."""
+        return float(self.runs[run_id].infra["gpu_hours"])
+
+
+def make_plan(grid: Grid, cluster: Cluster) -> Plan:
+    """Expand a grid into its DAG. Raises UserError where settings contradict each other."""
+    planner = _Planner(grid, cluster)
+    for combination in expand(grid):
+        planner.add(combination)
+    if not planner.plan.runs:
+        raise UserError(f"grid '{grid.name}': nothing is left after exclude; the study would have no runs")
+    return planner.plan
+
+
+def tasks_of(run: Run) -> tuple[str, ...]:
+    """Task names of a run, as resource rules and selectors see them."""
+    config = run.config
+    if "tasks" in config:
+        return tuple(config["tasks"])
+    return tuple(str(config[key]) for key in ("task", "target") if key in config)
+
+
+class _Planner:
+    """Adds runs to a plan; the same configuration always gives the same run."""
+
+    def __init__(self, grid: Grid, cluster: Cluster) -> None:
+        self.plan = Plan(grid, cluster)
+        self.rules = [*cluster.resources, *grid.resources]
+        self.bundle = lru_cache(maxsize=None)(self._bundle)
+        self.base = lru_cache(maxsize=None)(self._base)
+        self.prepared = lru_cache(maxsize=None)(self._prepared)
+        self.multitask = lru_cache(maxsize=None)(self._multitask)
+        self.chained = lru_cache(maxsize=None)(self._chained)
+        self.trained = lru_cache(maxsize=None)(self._trained)
+        self.variant = lru_cache(maxsize=None)(self._variant)
+
+    def add(self, combination: Combination) -> None:
+        """Add the run of one combination with all its ancestors, and its cell."""
+        bundle = self.bundle(combination.overrides)
+        tasks, mode = combination.tasks, combination.mode
+        row = Row(combination.model, mode, tasks, self.variant(combination.overrides, mode))
+        base = self.base(combination.model, combination.overrides)
+        if mode == "multitask":
+            encoder = self.multitask(tasks, base, combination.seed, combination.overrides, row)
+        else:
+            encoder = self.chained(tasks, base, combination.seed, combination.overrides, row)
+        training = training_of(combination.target)
+        if training is None:
+            run = self._retrieval(combination.target, encoder, bundle, row, combination.seed)
+        else:
+            run = self.trained(training.name, encoder, combination.seed, combination.overrides, row)
+        self.plan.cells.setdefault((row, combination.target), {})[combination.seed] = run.id
+
+    def _bundle(self, overrides: tuple[tuple[str, Any], ...]) -> Bundle:
+        grid = self.plan.grid
+        groups = {name: getattr(grid, name).model_dump() for name in Bundle.__dataclass_fields__}
+        for name, value in overrides:
+            group, *path = name.split(".")
+            place = groups[group]
+            for part in path[:-1]:
+                place = place[part]
+            place[path[-1]] = value
+        return Bundle(
+            PretrainSettings.model_validate(groups["pretrain"]),
+            TrainingSettings.model_validate(groups["intermediate"]),
+            TrainingSettings.model_validate(groups["target"]),
+            RetrievalSettings.model_validate(groups["retrieval"]),
+        )
+
+    def _variant(self, overrides: tuple[tuple[str, Any], ...], mode: str) -> str:
+        """Every scientific setting that is not at its published default; none's rows have no intermediate ones."""
+        bundle = self.bundle(overrides)
+        parts: list[str] = []
+        for name in Bundle.__dataclass_fields__:
+            if not (name == "intermediate" and mode == "none"):
+                parts.extend(_spell_settings(name, getattr(bundle, name).changed()))
+        return "; ".join(sorted(parts))
+
+    def _put(self, run: Run, tasks: tuple[str, ...], row: Row | None, unready: str | None) -> Run:
+        """Add a run with its resources and label, unless it is there; inherit what its parents cannot do."""
+        if run.id in self.plan.runs:
+            return self.plan.runs[run.id]
+        resources = choose_resources(self.rules, run.stage, tasks)
+        infra: dict[str, Any] = {"resources": resources.changed()}
+        infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second) * resources.gpus
+        if run.stage == "fetch" and self.plan.grid.data_root:
+            infra["data_root"] = self.plan.grid.data_root
+        if row is not None:
+            infra["label"] = {"model": row.model, "intermediate": row.intermediate, "variant": row.variant}
+        run = Run(run.stage, run.slug, run.config, run.parents, run.scores, infra)
+        self.plan.runs[run.id] = run
+        reason = unready or next((self.plan.unready[p] for p in run.needs if p in self.plan.unready), None)
+        if reason:
+            self.plan.unready[run.id] = reason
+        return run
+
+    def _base(self, model: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
+        """The pretrained encoder: fetched by name or path, or made from scratch."""
+        if model != "scratch":
+            slug = "model-" + _slug(model.rstrip("/").rsplit("/", 1)[-1])
+            config: dict[str, Any] = {"kind": "model", "model": model, "revision": "main"}
+            return self._put(Run("fetch", slug, config), ("model",), None, None)
+        settings = self.bundle(overrides).pretrain
+        toy = self.plan.grid.suite == "toy"
+        if not settings.text and not toy:
+            raise UserError(
+                "model 'scratch' learns from the campaign's own text: name its tasks under pretrain.text, for "
+                "example `pretrain: {text: [mnli, squad1, xnli]}`"
+            )
+        texts = tuple(sorted(settings.text)) or (TEXT,)
+        parents = tuple(self._fetched(*_text_source(name)).id for name in texts)
+        config = {**settings.changed(), "text": list(texts)}
+        return self._put(Run("pretrain", "scratch", config, parents), ("scratch",), None, None)
+
+    def _fetched(self, task: str, part: str) -> Run:
+        grid = self.plan.grid
+        config: dict[str, Any] = {"kind": "data", "suite": grid.suite, "task": task, "part": part}
+        if part == "scored":
+            config["languages"] = self._languages(task)
+        if grid.suite == "toy":
+            config["toy"] = grid.toy.changed()
+        slug = task if task == TEXT else f"{task}-{part}"
+        return self._put(Run("fetch", slug, config), (task,), None, _unready(task, part))
+
+    def _languages(self, target: str) -> list[str]:
+        expected = sorted({code for split in splits(target) for code in target_languages(target, split, self.suite)})
+        asked = self.plan.grid.languages
+        chosen = expected if asked is None else [language for language in expected if language in asked]
+        if not chosen:
+            raise UserError(
+                f"target '{target}' has none of the languages that the grid asks for ({', '.join(asked or [])}); "
+                f"it has {', '.join(expected)}"
+            )
+        return chosen
+
+    @property
+    def suite(self) -> str:
+        return self.plan.grid.suite
+
+    def _prepared(self, task: str, part: str, family: str, base: Run, max_length: int) -> Run:
+        """Tokenised once for each (task, tokenizer, length)."""
+        config: dict[str, Any] = {"suite": self.suite, "task": task, "part": part, "max_length": max_length}
+        if family == "span":
+            config["stride"] = max_length // 3  # 128 of 384, as XTREME's scripts
+        parents = (base.id, self._fetched(task, part).id)
+        return self._put(Run("prepare", f"{task}-{part}", config, parents), (task,), None, _unready(task, part))
+
+    def _multitask(
+        self, tasks: tuple[str, ...], base: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row
+    ) -> Run:
+        settings = self.bundle(overrides).intermediate
+        return self._intermediate(tasks, base, base, seed, settings, row)
+
+    def _chained(
+        self, tasks: tuple[str, ...], base: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row
+    ) -> Run:
+        """none, single and sequential: each phase starts from the one before it, so prefixes are shared."""
+        if not tasks:
+            return base
+        prefix = Row(row.model, "single" if len(tasks) == 2 else row.mode, tasks[:-1], row.variant)
+        encoder = self.chained(tasks[:-1], base, seed, overrides, prefix)
+        return self._intermediate(tasks[-1:], encoder, base, seed, self.bundle(overrides).intermediate, row)
+
+    def _intermediate(
+        self, tasks: tuple[str, ...], encoder: Run, base: Run, seed: int, settings: TrainingSettings, row: Row
+    ) -> Run:
+        recipes = {task: recipe_of(INTERMEDIATES[task], settings, several=len(tasks) > 1) for task in tasks}
+        config = training_config(recipes, settings, seed)
+        parents = [encoder.id]
+        for task in tasks:
+            family = INTERMEDIATES[task].family
+            parents.append(self.prepared(task, "train", family, base, recipes[task]["max_length"]).id)
+        reason = next((_unready(task, "train") for task in tasks if _unready(task, "train")), None)
+        joiner = "+" if row.mode == "multitask" else "-then-"
+        slug = f"{_short(row.tasks, joiner)}-s{seed}"
+        return self._put(Run("intermediate", slug, config, tuple(parents)), tasks, row, reason)
+
+    def _trained(self, training: str, encoder: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row) -> Run:
+        settings = self.bundle(overrides).target
+        base = self.base(row.model, overrides)
+        recipe = recipe_of(TRAININGS[training], settings, several=False)
+        family = TRAININGS[training].family
+        data = self.prepared(training, "train", family, base, recipe["max_length"])
+        scores = tuple(
+            self.prepared(target, "scored", family, base, recipe["max_length"]).id
+            for target in served_targets(training, self.suite)
+        )
+        config = training_config({training: recipe}, settings, seed)
+        slug = f"{training}-{_short(row.tasks, _joiner(row.mode))}-s{seed}"
+        run = Run("target", slug, config, (encoder.id, data.id), scores)
+        return self._put(run, (training,), row, _unready(training, "scored"))
+
+    def _retrieval(self, target: str, encoder: Run, bundle: Bundle, row: Row, seed: int) -> Run:
+        """Scoring without training: the pretrained encoder's run has no seed and is shared by all of them."""
+        settings = bundle.retrieval
+        base = self._base_of(encoder)
+        data = self.prepared(target, "scored", TARGETS[target].family, base, settings.max_length)
+        config: dict[str, Any] = {**settings.changed(), "target": target}
+        if encoder.stage == "intermediate":
+            config["seed"] = seed
+        slug = f"{target}-{_short(row.tasks, _joiner(row.mode))}" + (f"-s{seed}" if row.tasks else "")
+        run = Run("retrieval", slug, config, (encoder.id,), (data.id,))
+        return self._put(run, (target,), row, _unready(target, "scored"))
+
+    def _base_of(self, run: Run) -> Run:
+        while run.stage == "intermediate":
+            run = self.plan.runs[run.parents[0]]
+        return run
+
+
+def recipe_of(task: Intermediate | Training, settings: TrainingSettings, several: bool) -> dict[str, Any]:
+    """Hyper-parameters of one training set: its own settings, else the stage's, else the published ones."""
+    own = settings.tasks.get(task.name, TaskSettings())
+    published = {
+        "learning_rate": task.recipe.learning_rate,
+        "batch_size": task.recipe.batch_size,
+        "epochs": MULTITASK_EPOCHS if several else task.recipe.epochs,
+        "max_length": task.recipe.max_length,
+    }
+    return {key: getattr(own, key) or getattr(settings, key) or value for key, value in published.items()}
+
+
+def training_config(recipes: Mapping[str, dict[str, Any]], settings: TrainingSettings, seed: int) -> dict[str, Any]:
+    """The canonical configuration of a training: recipes in full, other settings where they differ from defaults."""
+    rates = {recipe["learning_rate"] for recipe in recipes.values()}
+    if len(rates) > 1:
+        spelled = ", ".join(f"{task} {recipe['learning_rate']}" for task, recipe in recipes.items())
+        raise UserError(
+            f"a mixture has one optimiser and so one learning rate, but its tasks ask for {spelled}; "
+            "set intermediate.learning_rate for all, or the same value for each task"
+        )
+    others = {
+        key: value for key, value in settings.changed().items() if key not in {*TaskSettings.model_fields, "tasks"}
+    }
+    if len(recipes) == 1:
+        others.pop("sampling", None)
+    tasks = {task: {k: v for k, v in recipe.items() if k != "learning_rate"} for task, recipe in recipes.items()}
+    return {**others, "seed": seed, "learning_rate": rates.pop(), "tasks": tasks}
+
+
+def _text_source(name: str) -> tuple[str, str]:
+    """(task, part) whose fetched files hold a text: a target's text is that of its languages."""
+    return (name, "scored") if name in TARGETS else (name, "train")
+
+
+def _unready(task: str, part: str) -> str | None:
+    """What a run waits for where this version does not have the task yet."""
+    if task in INTERMEDIATES and part == "train":
+        return None if INTERMEDIATES[task].ready else f"intermediate task {task}"
+    known = TARGETS.get(task) or TRAININGS.get(task)
+    return None if known is None or known.ready else f"target {task}"
+
+
+def _spell_settings(prefix: str, changed: Mapping[str, Any]) -> list[str]:
+    parts: list[str] = []
+    for key, value in changed.items():
+        if isinstance(value, Mapping):
+            parts.extend(_spell_settings(f"{prefix}.{key}", value))
+        else:
+            parts.append(f"{prefix}.{key}={_spell_value(value)}")
+    return parts
+
+
+def _spell_value(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return "+".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _joiner(mode: str) -> str:
+    return "+" if mode == "multitask" else "-then-"
+
+
+def _short(tasks: tuple[str, ...], joiner: str) -> str:
+    """A readable name of a set of tasks that stays short: the hash tells two sets of one size apart."""
+    name = joiner.join(tasks) or "none"
+    return name if len(name) <= 40 else f"{len(tasks)}-tasks{'-in-turn' if joiner != '+' else ''}"
+
+
+def _slug(text: str) -> str:
+    """A part of a run's name: lower case letters, digits, dots and dashes."""
+    kept = "".join(char if char.isascii() and (char.isalnum() or char in ".-") else "-" for char in text.lower())
+    return kept.strip(".-")[:40] or "x"

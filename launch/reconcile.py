@@ -1,0 +1,184 @@
+"""Wanted against observed gives actions: which jobs to cancel, and which arrays to submit in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from launch.observe import LIVE, Observation
+from launch.plan import Plan, tasks_of
+from launch.resources import Resources
+from stilts.runs import Run, canonical_json
+
+
+@dataclass(frozen=True)
+class Array:
+    """One sbatch call: runs that share a resource class and what they wait for.
+
+    Elements wait for `after_ok` (the encoder that they all start from) to succeed, or, with `same_index`, each
+    for the element of that array that has its own index. For prepared data they wait only until it has ended:
+    one broken data set must not keep the others' runs from starting, and the guard in each job refuses those
+    whose own data is not done.
+    """
+
+    runs: tuple[str, ...]
+    resources: Resources
+    after_ok: str | None = None
+    same_index: tuple[str, ...] = ()
+    after_any: tuple[str, ...] = ()
+
+    def name(self, plan: Plan) -> str:
+        """How it reads in squeue before its elements take their own names."""
+        stages = sorted({plan.runs[run_id].stage for run_id in self.runs})
+        return self.runs[0] if len(self.runs) == 1 else "+".join(stages)
+
+
+@dataclass
+class Actions:
+    """What the launcher will do, and why nothing is done for the rest."""
+
+    cancel: list[str] = field(default_factory=list)
+    arrays: list[Array] = field(default_factory=list)
+
+    @property
+    def runs(self) -> list[str]:
+        return [run_id for array in self.arrays for run_id in array.runs]
+
+
+def decide(plan: Plan, observations: Mapping[str, Observation], max_array: int = 1001) -> Actions:
+    """The fewest actions that bring every runnable run of the plan to done.
+
+    Doomed jobs (their parent failed or was cancelled: they would wait for ever) are cancelled, and they and
+    everything that is neither done nor live is submitted.
+    """
+    doomed = [o.job for o in observations.values() if o.state == "blocked" and o.job and o.reason.startswith("waits")]
+    wanted = wanted_runs(plan, observations)
+    return Actions(doomed, group(plan, wanted, observations, max_array))
+
+
+def wanted_runs(plan: Plan, observations: Mapping[str, Observation]) -> list[str]:
+    """Runs to start, parents first: not done, not live, and able to run in this version."""
+    return [
+        run_id
+        for run_id in plan.runs
+        if observations[run_id].state not in ("done", *LIVE) and run_id not in plan.unready
+    ]
+
+
+def group(plan: Plan, wanted: Iterable[str], observations: Mapping[str, Observation], max_array: int) -> list[Array]:
+    """Arrays in an order in which every parent is submitted before its children.
+
+    Children of one array of encoders go, whichever takes fewer calls, into one array for each encoder
+    (`afterok:<A>_<i>`) or into one array for each kind of child with `aftercorr:<A>` on equal index ranges.
+    """
+    waves: dict[int, list[str]] = {}
+    depth: dict[str, int] = {}
+    wanted = list(wanted)
+    for run_id in wanted:
+        depth[run_id] = 1 + max((depth.get(need, -1) for need in plan.runs[run_id].needs), default=-1)
+        waves.setdefault(depth[run_id], []).append(run_id)
+    arrays: list[Array] = []
+    for _, runs in sorted(waves.items()):
+        arrays.extend(_group_wave(plan, runs, observations, arrays, max_array))
+    return arrays
+
+
+def _group_wave(
+    plan: Plan, runs: list[str], observations: Mapping[str, Observation], before: list[Array], max_array: int
+) -> list[Array]:
+    families: dict[str | None, list[str]] = {}
+    for run_id in runs:
+        encoder = _encoder(plan.runs[run_id])
+        waits = encoder if encoder and observations[encoder].state != "done" else None
+        families.setdefault(waits, []).append(run_id)
+    arrays: list[Array] = []
+    paired: set[str] = set()
+    for parents in before:
+        corresponding = _correspond(plan, parents, families, observations)
+        if corresponding:
+            arrays.extend(corresponding)
+            paired.update(parents.runs)
+    for waits, children in families.items():
+        if waits not in paired:
+            arrays.extend(_cut(plan, children, waits, observations, max_array))
+    return arrays
+
+
+def _cut(
+    plan: Plan, runs: list[str], waits: str | None, observations: Mapping[str, Observation], max_array: int
+) -> list[Array]:
+    """Arrays of one resource class, none larger than the site allows.
+
+    Encoders have arrays of their own: children can pair with them only on equal index ranges.
+    """
+    classes: dict[tuple[str, bool], list[str]] = {}
+    for run_id in runs:
+        key = (_class(plan, run_id), plan.runs[run_id].stage == "intermediate")
+        classes.setdefault(key, []).append(run_id)
+    arrays: list[Array] = []
+    for members in classes.values():
+        for start in range(0, len(members), max_array):
+            chunk = tuple(members[start : start + max_array])
+            data = _data_needs(plan, chunk, observations, waits)
+            arrays.append(Array(chunk, plan.resources(chunk[0]), after_ok=waits, after_any=data))
+    return arrays
+
+
+def _correspond(
+    plan: Plan,
+    parents: Array,
+    families: Mapping[str | None, list[str]],
+    observations: Mapping[str, Observation],
+) -> list[Array] | None:
+    """One array per kind of child on the index range of `parents`; None where per-parent arrays are no worse."""
+    if len(parents.runs) < 2 or any(parent not in families for parent in parents.runs):
+        return None
+    by_kind = [{_kind(plan.runs[run]): run for run in families[parent]} for parent in parents.runs]
+    kinds = list(by_kind[0])
+    complete = all(set(found) == set(kinds) for found in by_kind)
+    sizes = all(len(found) == len(families[parent]) for found, parent in zip(by_kind, parents.runs, strict=True))
+    if not complete or not sizes:
+        return None
+    if any(len({_class(plan, found[kind]) for found in by_kind}) > 1 for kind in kinds):
+        return None
+    per_parent = sum(len({_class(plan, run) for run in families[parent]}) for parent in parents.runs)
+    if len(kinds) >= per_parent:
+        return None
+    arrays = []
+    for kind in kinds:
+        runs = tuple(found[kind] for found in by_kind)
+        data = tuple(need for need in _data_needs(plan, runs, observations, None) if need not in parents.runs)
+        arrays.append(Array(runs, plan.resources(runs[0]), same_index=parents.runs, after_any=data))
+    return arrays
+
+
+def _kind(run: Run) -> str:
+    """What makes two runs the same kind of child of two encoders: all but the seed."""
+    config = {key: value for key, value in run.config.items() if key != "seed"}
+    return canonical_json([run.stage, config])
+
+
+def _class(plan: Plan, run_id: str) -> str:
+    return canonical_json(plan.runs[run_id].infra["resources"])
+
+
+def _encoder(run: Run) -> str | None:
+    """The parent whose success a run waits for: the encoder (or, of a scratch model, its first text)."""
+    return run.parents[0] if run.parents else None
+
+
+def _data_needs(
+    plan: Plan, runs: Iterable[str], observations: Mapping[str, Observation], waits: str | None
+) -> tuple[str, ...]:
+    """Unfinished runs besides the encoder that any of these runs needs."""
+    needs = dict.fromkeys(need for run_id in runs for need in plan.runs[run_id].needs)
+    encoders = {_encoder(plan.runs[run_id]) for run_id in runs}
+    return tuple(
+        need for need in needs if need != waits and need not in encoders and observations[need].state != "done"
+    )
+
+
+def describe_kind(plan: Plan, run_id: str) -> str:
+    """`target mnli`-like words for tables of a plan."""
+    run = plan.runs[run_id]
+    return f"{run.stage} {'+'.join(tasks_of(run))}".strip()

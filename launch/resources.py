@@ -1,0 +1,83 @@
+"""Resource classes: what a run asks of the cluster, chosen by rules on its stage and task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from stilts.runs import STAGE_VERSIONS
+from stilts.settings import Count, Settings
+
+
+class Resources(Settings):
+    """One resource class. A rank is one Slurm task with `cpus` cores and, where `gpus` is not 0, one GPU."""
+
+    nodes: Count = 1
+    gpus: Annotated[int, Field(ge=0, strict=True)] = 0
+    ranks: Count | None = None
+    cpus: Count = 2
+    mem_gb: Count = 8
+    timeout_min: Count = 60
+    partition: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    micro_batch: Count = 16
+    zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] = 1
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Slurm tasks on each node: as asked, else one for each GPU, else one."""
+        return self.ranks or max(1, self.gpus)
+
+
+class Match(Settings):
+    """Which runs a rule is for: lists mean "one of"; nothing given means every run."""
+
+    stage: list[str] = Field(default_factory=list)
+    task: list[str] = Field(default_factory=list)
+
+    @field_validator("stage", "task", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("stage")
+    @classmethod
+    def _stages_exist(cls, stages: list[str]) -> list[str]:
+        wrong = [stage for stage in stages if stage not in STAGE_VERSIONS]
+        if wrong:
+            raise ValueError(f"unknown stage {', '.join(wrong)}; legal: {', '.join(STAGE_VERSIONS)}")
+        return stages
+
+    def fits(self, stage: str, tasks: Iterable[str]) -> bool:
+        """True where the stage is named (or none is) and any of the run's tasks is named (or none is)."""
+        return (not self.stage or stage in self.stage) and (not self.task or bool(set(tasks) & set(self.task)))
+
+
+class ResourceRule(Settings):
+    """A rule sets some fields for the runs it matches; later rules overrule earlier ones."""
+
+    match: Match = Match()
+    nodes: Count | None = None
+    gpus: Annotated[int, Field(ge=0, strict=True)] | None = None
+    ranks: Count | None = None
+    cpus: Count | None = None
+    mem_gb: Count | None = None
+    timeout_min: Count | None = None
+    partition: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    micro_batch: Count | None = None
+    zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] | None = None
+
+
+def choose_resources(rules: Iterable[ResourceRule], stage: str, tasks: Iterable[str]) -> Resources:
+    """The resource class of a run: the defaults, overruled by each matching rule in turn."""
+    tasks = tuple(tasks)
+    chosen: dict[str, Any] = {}
+    for rule in rules:
+        if rule.match.fits(stage, tasks):
+            chosen.update(rule.model_dump(exclude={"match"}, exclude_none=True))
+    return Resources(**chosen)
