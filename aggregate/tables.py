@@ -1,0 +1,138 @@
+"""The door: from any tree of metric files to the tables of the study.
+
+python aggregate/tables.py --results runs --out tables
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # Run as a script: the repository root takes the place of this folder, whose module names are too plain.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from aggregate.collection import Collection, collect
+from aggregate.expectation import GRID_IN_RESULTS, Scope, define_scope, find_expected
+from aggregate.latex import write_latex
+from aggregate.main_table import MainTable, build_table
+from aggregate.plain import format_terminal, write_csv, write_detail_csv, write_markdown
+from aggregate.view import View, build_view
+from stilts.errors import UserError
+from stilts.runs import canonical_json, write_text
+
+MANUAL = f"""\
+what it reads
+  Every *.json below --results whose "schema" starts with "stilts.metrics/", wherever it lies and whoever
+  wrote it; other JSON files are ignored, folders named "superseded" and files over 1 MiB are not read.
+  The table shows dev scores (xquad, tydiqa and tatoeba: their one released set). A cell is filled by the
+  run that the grid names for it, whatever the labels in its files; without a grid the labels decide.
+
+what it writes
+  main.csv         one line per row at full precision; empty where a number is missing
+  main_detail.csv  one line per cell: value, both sides of the difference, seeds, languages, reason of a gap
+  main.tex         a table for \\input; needs \\usepackage{{booktabs}}
+  main.md          the same with notes, and every finding about the files
+
+how to read it
+  The first row of a block is its baseline in absolute values; the others are differences to it, paired by
+  seed. A task has a score only when all its languages are there. Avg needs all nine tasks. A name shows the
+  settings that tell rows of one training apart; those of all rows stand in the notes.
+  --   missing, for the reason in the numbered note        †  mean over the complete tasks only
+  ‡    mean over fewer languages than XTREME's
+
+exit code
+  0 written; 1 written, but --strict and something is missing or wrong; 2 nothing written
+
+examples
+  python aggregate/tables.py --results runs --out tables
+  python aggregate/tables.py --results runs --out tables --grid runs/{GRID_IN_RESULTS.as_posix()} --strict
+"""
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="aggregate/tables.py",
+        description="Write the tables of the study from a tree of metric files, complete or not.",
+        epilog=MANUAL,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--results", type=Path, required=True, metavar="DIR", help="folder with metric files, any depth"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the tables; made if absent")
+    parser.add_argument(
+        "--grid",
+        type=Path,
+        metavar="FILE",
+        help=f"resolved grid, JSON or YAML, that says what to expect; default: {GRID_IN_RESULTS.as_posix()} below "
+        "--results if it is there, else everything in the suite",
+    )
+    parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing or wrong")
+    return parser.parse_args(arguments)
+
+
+def read_inputs(results: Path, grid: Path | None) -> tuple[Collection, Scope]:
+    """Raises UserError where there is nothing to make a table of."""
+    if not results.is_dir():
+        raise UserError(f"--results {results}: no such folder; give the campaign root or any folder of metric files")
+    expected = find_expected(results, grid)
+    collection = collect(results, expected.planned() if expected else {})
+    if not collection.files and not collection.findings:
+        raise UserError(
+            f"--results {results}: no metric file below it (*.json with schema stilts.metrics/1); "
+            "has a run been scored yet? launch/status.py says"
+        )
+    scope = define_scope(expected, collection)
+    if not collection.metrics and not collection.conflicts and not scope.rows:
+        raise UserError([f"--results {results}: no usable metric file", *map(str, collection.findings)])
+    return collection, scope
+
+
+def write_tables(out: Path, collection: Collection, table: MainTable, view: View) -> list[Path]:
+    """Write every file whole or not at all; the paths written."""
+    outcomes = canonical_json(collection.outcomes) if collection.outcomes else ""
+    inputs = f"{collection.digest}\n{table.scope.digest_text}{outcomes}"
+    digest = hashlib.sha256(inputs.encode()).hexdigest()
+    texts = {
+        "main.csv": write_csv(table),
+        "main_detail.csv": write_detail_csv(table),
+        "main.tex": write_latex(view, digest),
+        "main.md": write_markdown(view, table.findings, collection.files, digest),
+    }
+    for name, text in texts.items():
+        try:
+            write_text(out / name, text)
+        except OSError as error:
+            raise UserError(f"--out {out}: {name} cannot be written: {error.strerror}") from None
+    return [out / name for name in texts]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without † must not cost the table
+    options = parse_arguments(arguments)
+    try:
+        collection, scope = read_inputs(options.results, options.grid)
+        table = build_table(collection, scope)
+        view = build_view(table)
+        written = write_tables(options.out, collection, table, view)
+    except UserError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return 2
+    print(format_terminal(view, shutil.get_terminal_size((100, 24)).columns))
+    print("\nwrote " + "\n      ".join(str(path) for path in written))
+    for finding in table.findings:
+        print(f"finding: {finding}", file=sys.stderr)
+    if table.incomplete:
+        print(f"{len(table.incomplete)} expected cells are missing or lack seeds: see the notes", file=sys.stderr)
+    return 1 if options.strict and (table.incomplete or table.findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
