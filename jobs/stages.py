@@ -61,7 +61,8 @@ def fetch(work: Work) -> tuple[str, Facts]:
     from stilts.data.fetch import fetch_data, fetch_model
 
     if work.run.config["kind"] == "model":
-        facts = fetch_model(dict(work.run.config), work.folder.model)
+        model = work.run.infra.get("model_path", work.run.config["model"])
+        facts = fetch_model({**work.run.config, "model": model}, work.folder.model)
         return tree_digest(work.folder.model), facts
     root = work.run.infra.get("data_root")
     manifest = fetch_data(dict(work.run.config), Path(root) if root else None, work.folder.data)
@@ -201,7 +202,12 @@ def _score(
             layer=layer,
             metrics=metrics,
             examples=examples,
-            provenance={"digest": work.run.digest, "attempt": work.attempt.id, "parents": list(work.run.parents)},
+            provenance={
+                "digest": work.run.digest,
+                "recipe": label["recipe"],
+                "attempt": work.attempt.id,
+                "parents": list(work.run.parents),
+            },
         )
         write_metric_file(work.folder.metrics / f"{name}.{split}.{language}.json", metric)
     work.heartbeat.beat(f"score {name}", 1, 1)

@@ -69,22 +69,24 @@ class Campaign:
         The lock is a file created exclusively, which works where `flock` does nothing (Lustre, some NFS).
         """
         path = self.folder / "launcher.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--root: {path.parent} cannot be made ({error.strerror}); name another folder") from None
         mine = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time(), "id": uuid.uuid4().hex}
         while not _create(path, mine):
-            owner = read_json(path) or {}
-            if owner.get("host") != mine["host"] or _alive(int(owner.get("pid", 0))):
-                raise UserError(
-                    f"{path}: a launcher works on this campaign (process {owner.get('pid')} on {owner.get('host')}, "
-                    f"since {_clock(owner.get('time'))}); wait for it, or delete this file if it is gone"
-                )
-            # Its process is dead: set the lock aside under a name of our own, so that of two successors
-            # only the one whose rename succeeds removes it.
-            try:
-                os.replace(path, path.with_suffix(f".{mine['id']}"))
-                path.with_suffix(f".{mine['id']}").unlink()
-            except FileNotFoundError:
-                continue
+            owner = _dead_owner(path)
+            # Successors remove a dead lock in turn, each looking again: a slow one must not remove the lock that
+            # a faster one has made since.
+            turn = path.with_suffix(".turn")
+            if owner is not None and _create(turn, mine):
+                try:
+                    if read_json(path) == owner:
+                        path.unlink()
+                finally:
+                    turn.unlink()
+            elif _dead_owner(turn) is not None:
+                turn.unlink(missing_ok=True)
         try:
             yield
         finally:
@@ -103,6 +105,20 @@ def _create(path: Path, content: dict[str, Any]) -> bool:
     finally:
         temporary.unlink()
     return True
+
+
+def _dead_owner(path: Path) -> dict[str, Any] | None:
+    """What a lock says whose process is dead; None where it is free by now. Raises UserError where it may live."""
+    owner = read_json(path)
+    if owner is None and not path.exists():
+        return None
+    owner = owner or {}
+    if owner.get("host") != socket.gethostname() or _alive(int(owner.get("pid", 0))):
+        raise UserError(
+            f"{path}: a launcher works on this campaign (process {owner.get('pid')} on {owner.get('host')}, "
+            f"since {_clock(owner.get('time'))}); wait for it, or delete this file if it is gone"
+        )
+    return owner
 
 
 def _alive(pid: int) -> bool:

@@ -10,6 +10,8 @@ from typing import Any
 from launch.spec import NAMED_AXES, Grid
 from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TOY_INTERMEDIATES, TOY_TARGETS
 
+DEFAULT_REGIME = "multitask"
+
 
 @dataclass(frozen=True)
 class Combination:
@@ -67,21 +69,39 @@ def _product(
     steps: list[list[dict[str, Any]]] = [[{name: value} for value in values] for name, values in axes.items()]
     for group in grid.zip:
         names = [name for name in group if name not in (fixed or set())]
-        columns = [_values(name, group[name], suite) for name in names]
-        steps.append([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+        if names:
+            rows = zip(*(group[name] for name in names), strict=True)
+            steps.append([point for row in rows for point in _spelled_row(names, row, suite)])
     for parts in itertools.product(*steps):
         yield {name: value for part in parts for name, value in part.items()}
 
 
+def _spelled_row(names: list[str], row: tuple[Any, ...], suite: str) -> Iterator[dict[str, Any]]:
+    """The points of one step of a zip group: one, or several where it says `each` or `all` targets."""
+    columns = [_values(name, [value], suite) for name, value in zip(names, row, strict=True)]
+    for values in itertools.product(*columns):
+        yield dict(zip(names, values, strict=True))
+
+
 def _excluded(point: Mapping[str, Any], grid: Grid, suite: str) -> bool:
+    combination = _combination(point)
     return any(
-        all(point.get(name) in _values(name, _as_list(value), suite) for name, value in entry.items())
+        all(_matches(combination, point, name, _values(name, _as_list(value), suite)) for name, value in entry.items())
         for entry in grid.exclude
     )
 
 
+def _matches(combination: Combination, point: Mapping[str, Any], name: str, values: list[Any]) -> bool:
+    """Whether an exclude entry's values for one axis hold a point's. A mixture is a set: its order does not matter."""
+    if name == "regime":
+        return point.get("regime", DEFAULT_REGIME) in values
+    if name == "intermediate" and combination.mode == "multitask":
+        return combination.tasks in [tuple(sorted(tasks)) for tasks in values]
+    return name in point and point[name] in values
+
+
 def _combination(point: Mapping[str, Any]) -> Combination:
-    regime = point.get("regime", "multitask")
+    regime = point.get("regime", DEFAULT_REGIME)
     tasks = point["intermediate"]
     overrides = tuple(
         sorted(((name, _frozen(value)) for name, value in point.items() if name not in NAMED_AXES), key=lambda o: o[0])
@@ -89,7 +109,7 @@ def _combination(point: Mapping[str, Any]) -> Combination:
     return Combination(
         model=point["model"],
         tasks=tuple(sorted(tasks)) if regime == "multitask" else tasks,
-        regime=regime if len(tasks) > 1 else "multitask",
+        regime=regime if len(tasks) > 1 else DEFAULT_REGIME,
         target=point["target"],
         seed=point["seed"],
         overrides=overrides,

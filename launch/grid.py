@@ -16,6 +16,7 @@ if __name__ == "__main__":  # as a script, Python puts launch/ first on its path
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from rich.console import Console
+from rich.markup import escape
 
 from launch.campaign import Campaign
 from launch.cluster import load_cluster
@@ -25,7 +26,7 @@ from launch.observe import Observation, observe
 from launch.plan import Plan, make_plan
 from launch.reconcile import Actions, Array, decide
 from launch.show import PoolDisplay, plan_json, plan_tree, print_next, problems_table, stage_table, unready_lines
-from launch.slurm import SlurmUnavailable, cancel, max_array_size
+from launch.slurm import SlurmUnavailable, cancel, max_array_size, require_commands
 from launch.snapshot import take_snapshot
 from launch.spec import find_grid, load_grid
 from launch.submit import submit_arrays
@@ -48,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         return run(arguments, Console(highlight=False))
     except UserError as error:
         for problem in error.problems:
-            errors.print(f"[bold red]error:[/bold red] {_plain(problem)}", soft_wrap=True)
+            errors.print(f"[bold red]error:[/bold red] {escape(problem)}", soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         errors.print("interrupted; the same command continues this campaign")
@@ -80,12 +81,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     campaign = Campaign(arguments.root.absolute())
     if arguments.dry_run:
         return dry_run(plan, campaign, arguments, console)
+    if arguments.executor == "slurm":
+        require_commands()
     with campaign.lock():
         campaign.write_grid(plan)
         ledger = Ledger(campaign.submissions)
         observations, queue = observe(plan, campaign, ledger)
         for note in queue.notes:
-            console.print(f"[yellow]note:[/yellow] {_plain(note)}", soft_wrap=True)
+            console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
         show_unready(plan, console)
         if arguments.executor == "local":
             return run_local(plan, campaign, observations, arguments, console)
@@ -134,7 +137,7 @@ def run_slurm(
     runs = sum(len(submission.runs) for submission in report.submitted)
     console.print(f"submitted {runs} runs in {len(report.submitted)} sbatch calls (code snapshot {snapshot.name})")
     if report.problem:
-        console.print(f"[yellow]stopped early:[/yellow] {_plain(report.problem)}", soft_wrap=True)
+        console.print(f"[yellow]stopped early:[/yellow] {escape(report.problem)}", soft_wrap=True)
         console.print("the rest stays planned; the same command submits it")
         return 1
     print_next(console, campaign, arguments.grid)
@@ -195,7 +198,7 @@ def why_nothing(plan: Plan, observations: dict[str, Observation]) -> str:
 def show_unready(plan: Plan, console: Console) -> None:
     """Say plainly what this version cannot run."""
     for line in unready_lines(plan):
-        console.print(f"[yellow]cannot run yet:[/yellow] {_plain(line)}", soft_wrap=True)
+        console.print(f"[yellow]cannot run yet:[/yellow] {escape(line)}", soft_wrap=True)
 
 
 def _array_limit() -> int:
@@ -216,11 +219,6 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
     return int(text)
-
-
-def _plain(text: str) -> str:
-    """Text of users and programs holds brackets that rich would take for markup."""
-    return text.replace("[", r"\[")
 
 
 if __name__ == "__main__":

@@ -48,8 +48,10 @@ class Ledger:
                 )
 
     def _index(self, submission: Submission) -> None:
+        """Put a submission in its place among those of its runs; one that is confirmed replaces its intent."""
         for run_id in submission.runs:
-            self._by_run.setdefault(run_id, []).append(submission)
+            others = [other for other in self._by_run.get(run_id, []) if other.tag != submission.tag]
+            self._by_run[run_id] = sorted([*others, submission], key=lambda s: s.time)
 
     def of(self, run_id: str) -> list[Submission]:
         """Submissions that a run was part of, oldest first."""
@@ -67,6 +69,6 @@ class Ledger:
         """Record the job id that sbatch gave (or that was found by the tag)."""
         write_json(self.folder / submission.tag / "job.json", {"job_id": job_id})
         confirmed = Submission(submission.tag, submission.name, submission.runs, submission.time, job_id)
-        self.submissions.append(confirmed)
+        self.submissions = [*(s for s in self.submissions if s.tag != submission.tag), confirmed]
         self._index(confirmed)
         return confirmed

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.campaign import Campaign
+from launch.observe import last_attempt
 from launch.plan import Plan
 from launch.workers import Server, Worker, start_process
 from stilts.runs import read_json
@@ -40,10 +41,16 @@ class Pool:
     running: list[Worker] = field(default_factory=list)
     outcome: dict[str, str] = field(default_factory=dict)
     server: Server | None = None
+    _wanted: frozenset[str] = frozenset()
+
+    @property
+    def server_log(self) -> Path:
+        """What the process says that imports the libraries and starts the trainings."""
+        return self.campaign.folder / "server.log"
 
     def work(self, tick: Callable[[Pool], None]) -> None:
         """Run everything; `tick` is called all the time to show progress. KeyboardInterrupt stops all workers."""
-        waiting = list(self.wanted)
+        waiting, self._wanted = list(self.wanted), frozenset(self.wanted)
         try:
             while waiting or self.running:
                 self._collect()
@@ -95,7 +102,7 @@ class Pool:
     def _ready(self, run_id: str) -> bool:
         """Every run it needs was done before, or has become so in this session."""
         return all(
-            self.outcome.get(need) == "done" or (need not in self.wanted) for need in self.plan.runs[run_id].needs
+            self.outcome.get(need) == "done" or need not in self._wanted for need in self.plan.runs[run_id].needs
         )
 
     def _free_gpu(self) -> str | None:
@@ -112,7 +119,8 @@ class Pool:
         if not self._computes(run_id):
             return start_process(self.snapshot, folder, attempt, cores, gpu, environment)
         if self.server is None or self.server.gone:
-            self.server = Server(self.snapshot, worker_environment(self.cores, ",".join(self.gpus) or None))
+            environment_of_all = worker_environment(self.cores, ",".join(self.gpus) or None)
+            self.server = Server(self.snapshot, environment_of_all, self.server_log)
         return self.server.start(folder, attempt, cores, gpu, environment)
 
     def stop(self) -> None:
@@ -130,12 +138,12 @@ class Pool:
             self.server.close()
 
     def failure(self, run_id: str) -> str:
-        """Why a run failed, in a line: its outcome's reason, else the path of its log."""
-        folder = self.campaign.run(run_id)
-        outcomes = sorted(folder.attempts.glob("*/outcome.json"), key=lambda path: path.stat().st_mtime)
-        record = (read_json(outcomes[-1]) if outcomes else None) or {}
-        reason = str(record.get("reason", "its process died")).splitlines()[0]
-        return f"{reason} (log: {outcomes[-1].parent / 'rank0.log' if outcomes else folder.attempts})"
+        """Why a run failed, in a line: the reason of its last attempt, and the path of its log."""
+        attempt = last_attempt(self.campaign.run(run_id))
+        if attempt is None:
+            return f"its process died before it began (log: {self.server_log})"
+        reason = (read_json(attempt / "outcome.json") or {}).get("reason") or "its process died"
+        return f"{reason.split(chr(10))[0]} (log: {attempt / 'rank0.log'})"
 
 
 def worker_environment(cores: int, gpu: str | None) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Observation:
 
 @dataclass
 class Queue:
-    """What Slurm said: live jobs and ended jobs by (tag, index); `notes` tell what it could not say."""
+    """What Slurm said: live jobs by (tag, index), ended ones by (job id, index); `notes` tell what it could not say."""
 
     live: dict[tuple[str, int | None], slurm.Job] = field(default_factory=dict)
     ended: dict[tuple[str, int | None], slurm.Job] = field(default_factory=dict)
@@ -47,38 +47,60 @@ def ask_slurm(campaign: Campaign, ledger: Ledger, unfinished: Iterable[str]) -> 
     if not last:
         return queue
     try:
-        queue.live = {(job.tag, job.index): job for job in slurm.squeue()}
+        queue.live = {(job.tag, job.index): job for job in slurm.squeue() if job.state not in slurm.ENDED}
     except slurm.SlurmUnavailable as problem:
         queue.known = False
         queue.notes.append(f"{problem}: what is pending or running cannot be told")
-    gone = {s.tag: s for run_id, s in last.items() if _key(s, run_id) not in queue.live}
-    if gone:
-        try:
-            since = min(submission.time for submission in gone.values())
-            queue.ended = {(job.tag, job.index): job for job in slurm.sacct(since)}
-        except slurm.SlurmUnavailable as problem:
-            queue.accounted = False
-            queue.notes.append(f"{problem}: how jobs ended is read from the run folders alone")
-    adopt(ledger, gone.values(), queue)
+    gone = [run_id for run_id, submission in last.items() if _key(submission, run_id) not in queue.live]
+    try:
+        adopt(ledger, list({s.tag: s for s in last.values() if s.job_id is None}.values()), queue)
+        ids = sorted({job_id for run_id in gone if (job_id := ledger.of(run_id)[-1].job_id) is not None})
+        queue.ended = {(job.id, job.index): job for job in slurm.sacct(ids)} if ids else {}
+    except slurm.SlurmUnavailable as problem:
+        queue.accounted = False
+        queue.notes.append(f"{problem}: how jobs ended is read from the run folders alone")
     return queue
 
 
-def adopt(ledger: Ledger, submissions: Iterable[Submission], queue: Queue) -> None:
-    """Give a submission whose launcher died after sbatch the job id that its tag is found under."""
-    jobs = {tag: job.id for (tag, _), job in {**queue.ended, **queue.live}.items()}
-    for submission in submissions:
-        if submission.job_id is None and submission.tag in jobs:
-            ledger.confirm(submission, jobs[submission.tag])
+def adopt(ledger: Ledger, uncertain: list[Submission], queue: Queue) -> None:
+    """Give submissions whose launcher died around sbatch the job ids that their tags are found under."""
+    if not uncertain:
+        return
+    found = {tag: job.id for (tag, _), job in queue.live.items()}
+    if any(submission.tag not in found for submission in uncertain):
+        since = min(submission.time for submission in uncertain)
+        found.update({job.tag: job.id for job in slurm.sacct(since=since) if job.tag})
+    for submission in uncertain:
+        if submission.tag in found:
+            ledger.confirm(submission, found[submission.tag])
 
 
 def observe(plan: Plan, campaign: Campaign, ledger: Ledger) -> tuple[dict[str, Observation], Queue]:
     """The state of every run of the plan; parents are judged before their children."""
-    finished = {run_id: campaign.run(run_id).read_done() for run_id in plan.runs}
-    queue = ask_slurm(campaign, ledger, [run_id for run_id, done in finished.items() if done is None])
+    finished, unfinished = _read_done(plan, campaign)
+    queue = ask_slurm(campaign, ledger, unfinished)
+    if queue.known and any(ledger.of(run_id) for run_id in unfinished):
+        finished, unfinished = _read_done(plan, campaign)  # what has left the queue just now may have its DONE since
     observations: dict[str, Observation] = {}
     for run in plan.runs.values():
-        observations[run.id] = _judge(run, plan, campaign, ledger, queue, finished, observations)
+        done = finished[run.id]
+        if done and run.id not in unfinished:
+            observations[run.id] = Observation("done", f"attempt {done.get('attempt', '?')}", done.get("job"))
+        else:
+            stale = unfinished[run.id] if done else None
+            observations[run.id] = _judge(run, plan, campaign, ledger, queue, stale, observations)
     return observations, queue
+
+
+def _read_done(plan: Plan, campaign: Campaign) -> tuple[dict[str, dict[str, Any] | None], dict[str, str]]:
+    """DONE of every run, and why each run that is not done is not."""
+    finished = {run_id: campaign.run(run_id).read_done() for run_id in plan.runs}
+    unfinished: dict[str, str] = {}
+    for run in plan.runs.values():
+        why = _unfinished(run, finished, unfinished)
+        if why is not None:
+            unfinished[run.id] = why
+    return finished, unfinished
 
 
 def _judge(
@@ -87,13 +109,10 @@ def _judge(
     campaign: Campaign,
     ledger: Ledger,
     queue: Queue,
-    finished: Mapping[str, dict[str, Any] | None],
+    stale: str | None,
     seen: Mapping[str, Observation],
 ) -> Observation:
-    done = finished[run.id]
-    broken = _broken_need(run, done, finished, seen) if done else None
-    if done and broken is None:
-        return Observation("done", f"attempt {done.get('attempt', '?')}", done.get("job"))
+    """The state of a run that is not done; `stale` is why its DONE does not hold, if there is one."""
     if run.id in plan.unready:
         return Observation("blocked", f"{plan.unready[run.id]} cannot run in this version")
     dead = [need for need in run.needs if seen[need].state in ("failed", "cancelled", "blocked", "planned", "stale")]
@@ -102,8 +121,8 @@ def _judge(
         if live.state == "pending" and (dead or _NEVER in live.reason):
             return replace(live, state="blocked", reason=f"waits for {_blame(dead, seen) or 'a job that failed'}")
         return live
-    if done:
-        return Observation("stale", broken or "")
+    if stale is not None:
+        return Observation("stale", stale)
     culprits = [need for need in dead if seen[need].state in ("failed", "cancelled", "blocked")]
     folder = campaign.run(run.id)
     if culprits and not _started(run.id, folder, ledger):
@@ -125,19 +144,17 @@ def _started(run_id: str, folder: RunFolder, ledger: Ledger) -> bool:
     return bool(record) and (not submissions or record.get("started", 0.0) >= submissions[-1].time)
 
 
-def _broken_need(
-    run: Run,
-    done: Mapping[str, Any],
-    finished: Mapping[str, dict[str, Any] | None],
-    seen: Mapping[str, Observation],
-) -> str | None:
-    """Why a DONE run may not be reused: a run that it was built on is gone, or has another output now."""
+def _unfinished(run: Run, finished: Mapping[str, dict[str, Any] | None], unfinished: Mapping[str, str]) -> str | None:
+    """Why a run is not done: no DONE, or one built on a run that is gone or has another output now; None if it is."""
+    done = finished[run.id]
+    if done is None:
+        return "has no DONE"
     if done["digest"] != run.digest:
         return f"holds the result of another configuration (digest {done['digest'][:8]})"
     for need in run.needs:
         parent = finished[need]
-        if parent is None or seen[need].state != "done":
-            return f"was built on {need}, which is {seen[need].state} now"
+        if parent is None or need in unfinished:
+            return f"was built on {need}, which is not done any more"
         if done["needs"].get(need) != parent["output"]:
             return f"was built on an earlier output of {need}"
     return None
@@ -149,10 +166,9 @@ def _live(run: Run, ledger: Ledger, queue: Queue) -> Observation | None:
         if job:
             state = slurm.LIVE.get(job.state)
             reason = job.reason if job.reason not in ("None", "") else ""
-            if state is None and job.state not in slurm.ENDED:
+            if state is None:
                 return Observation("running", f"Slurm says {job.state}, a state unknown to this version", _name(job))
-            if state:
-                return Observation(state, reason, _name(job))
+            return Observation(state, reason, _name(job))
     return None
 
 
@@ -161,10 +177,12 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
     attempt = last_attempt(folder)
     outcome = read_json(attempt / "outcome.json") if attempt else None
     submissions = ledger.of(run.id)
-    job = queue.ended.get(_key(submissions[-1], run.id)) if submissions else None
+    job = queue.ended.get((submissions[-1].job_id or "", _key(submissions[-1], run.id)[1])) if submissions else None
     record = (read_json(attempt / "attempt.json") if attempt else None) or {}
     if submissions and submissions[-1].time > record.get("started", 0.0):
         outcome = None  # what the folder tells is older than the last submission
+    elif attempt and record.get("slurm_job") is None:
+        job = None  # a local worker took the run over since
     if job and slurm.ENDED.get(job.state) in ("failed", "cancelled"):
         if outcome and outcome["state"] in ("failed", "blocked"):
             return Observation(outcome["state"], outcome["reason"], _name(job))
@@ -182,15 +200,18 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
 
 def _local(record: Mapping[str, Any], attempt: Path) -> Observation:
     """An attempt of a local worker without an outcome: alive on this host, or killed."""
-    if record.get("host") == socket.gethostname() and _is_run(int(record.get("pid", 0)), attempt.parents[1]):
+    if record.get("host") == socket.gethostname() and _writes(int(record.get("pid", 0)), attempt / "rank0.log"):
         return Observation("running", f"local process {record['pid']}")
     return Observation("cancelled", f"its local process ended without an outcome (attempt {attempt.name})")
 
 
-def _is_run(pid: int, folder: Path) -> bool:
-    """Whether a process still is the worker of this run: numbers of dead processes are given out again."""
+def _writes(pid: int, log: Path) -> bool:
+    """Whether a process still is the worker with this log: numbers of dead processes are given out again.
+
+    Its command line does not tell: the workers of trainings are forks of one server.
+    """
     try:
-        return folder.name.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return os.path.samefile(f"/proc/{pid}/fd/1", log)
     except OSError:
         return False
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from launch.cluster import Cluster
@@ -13,7 +15,7 @@ from launch.expand import Combination, expand
 from launch.resources import Resources, choose_resources
 from launch.spec import Grid
 from stilts.errors import UserError
-from stilts.runs import Run
+from stilts.runs import STAGE_VERSIONS, Run, canonical_json
 from stilts.settings import PretrainSettings, RetrievalSettings, TaskSettings, TrainingSettings
 from stilts.tasks.catalogue import (
     INTERMEDIATES,
@@ -113,6 +115,7 @@ class _Planner:
     def __init__(self, grid: Grid, cluster: Cluster) -> None:
         self.plan = Plan(grid, cluster)
         self.rules = [*cluster.resources, *grid.resources]
+        self.recipes: dict[str, str] = {}
         self.bundle = lru_cache(maxsize=None)(self._bundle)
         self.base = lru_cache(maxsize=None)(self._base)
         self.prepared = lru_cache(maxsize=None)(self._prepared)
@@ -125,7 +128,8 @@ class _Planner:
         """Add the run of one combination with all its ancestors, and its cell."""
         bundle = self.bundle(combination.overrides)
         tasks, mode = combination.tasks, combination.mode
-        row = Row(combination.model, mode, tasks, self.variant(combination.overrides, mode))
+        scratch = combination.model == "scratch"
+        row = Row(combination.model, mode, tasks, self.variant(combination.overrides, mode, scratch))
         base = self.base(combination.model, combination.overrides)
         if mode == "multitask":
             encoder = self.multitask(tasks, base, combination.seed, combination.overrides, row)
@@ -154,32 +158,55 @@ class _Planner:
             RetrievalSettings.model_validate(groups["retrieval"]),
         )
 
-    def _variant(self, overrides: tuple[tuple[str, Any], ...], mode: str) -> str:
-        """Every scientific setting that is not at its published default; none's rows have no intermediate ones."""
+    def _variant(self, overrides: tuple[tuple[str, Any], ...], mode: str, scratch: bool) -> str:
+        """Every scientific setting of a row that is not at its published default.
+
+        A row without intermediate tasks has no settings of theirs, and a model from the hub none of pre-training.
+        """
         bundle = self.bundle(overrides)
+        unused = {"intermediate"} if mode == "none" else set()
+        unused |= set() if scratch else {"pretrain"}
         parts: list[str] = []
         for name in Bundle.__dataclass_fields__:
-            if not (name == "intermediate" and mode == "none"):
+            if name not in unused:
                 parts.extend(_spell_settings(name, getattr(bundle, name).changed()))
         return "; ".join(sorted(parts))
 
     def _put(self, run: Run, tasks: tuple[str, ...], row: Row | None, unready: str | None) -> Run:
         """Add a run with its resources and label, unless it is there; inherit what its parents cannot do."""
-        if run.id in self.plan.runs:
-            return self.plan.runs[run.id]
+        known = self.plan.runs.get(run.id)
+        if known is not None:
+            if known.digest != run.digest:
+                raise UserError(f"two different runs have the name {run.id}; change one of their settings a little")
+            return known
         resources = choose_resources(self.rules, run.stage, tasks)
-        infra: dict[str, Any] = {"resources": resources.changed()}
-        infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second) * resources.gpus
+        infra: dict[str, Any] = {"resources": resources.model_dump(exclude_none=True)}
+        # Two GPUs take half of the time: the hours on one are the GPU-hours of any number.
+        hours = estimate_hours(run, self.plan.cluster.tokens_per_second)
+        infra["gpu_hours"] = hours if resources.gpus else 0.0
         if run.stage == "fetch" and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
+        if run.config.get("kind") == "model" and Path(run.config["model"]).expanduser().is_dir():
+            # A job starts in its snapshot's folder: a relative path would lead elsewhere there.
+            infra["model_path"] = str(Path(run.config["model"]).expanduser().resolve())
         if row is not None:
             infra["label"] = {"model": row.model, "intermediate": row.intermediate, "variant": row.variant}
+            infra["label"]["recipe"] = self._recipe(run)
         run = Run(run.stage, run.slug, run.config, run.parents, run.scores, infra)
         self.plan.runs[run.id] = run
         reason = unready or next((self.plan.unready[p] for p in run.needs if p in self.plan.unready), None)
         if reason:
             self.plan.unready[run.id] = reason
         return run
+
+    def _recipe(self, run: Run) -> str:
+        """What two seeds of one cell must have in common: a hash like the run's own, but without seeds."""
+        if run.id not in self.recipes:
+            config = {key: value for key, value in run.config.items() if key != "seed" or run.stage == "pretrain"}
+            parents = sorted(self._recipe(self.plan.runs[parent]) for parent in run.parents)
+            text = canonical_json([run.stage, STAGE_VERSIONS[run.stage], config, parents])
+            self.recipes[run.id] = hashlib.sha256(text.encode()).hexdigest()[:8]
+        return self.recipes[run.id]
 
     def _base(self, model: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
         """The pretrained encoder: fetched by name or path, or made from scratch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -74,17 +75,35 @@ def group(plan: Plan, wanted: Iterable[str], observations: Mapping[str, Observat
     waves: dict[int, list[str]] = {}
     depth: dict[str, int] = {}
     wanted = list(wanted)
+    shapes = _shapes(plan, wanted)
     for run_id in wanted:
         depth[run_id] = 1 + max((depth.get(need, -1) for need in plan.runs[run_id].needs), default=-1)
         waves.setdefault(depth[run_id], []).append(run_id)
     arrays: list[Array] = []
     for _, runs in sorted(waves.items()):
-        arrays.extend(_group_wave(plan, runs, observations, arrays, max_array))
+        arrays.extend(_group_wave(plan, runs, observations, arrays, shapes, max_array))
     return arrays
 
 
+def _shapes(plan: Plan, wanted: list[str]) -> dict[str, frozenset[str]]:
+    """The kinds of children of those encoders that share them with so many others that pairing saves calls."""
+    kinds: dict[str, set[str]] = {}
+    for run_id in wanted:
+        encoder = _encoder(plan.runs[run_id])
+        if encoder:
+            kinds.setdefault(encoder, set()).add(_kind(plan.runs[run_id]))
+    shapes = {encoder: frozenset(found) for encoder, found in kinds.items()}
+    sizes = Counter(shapes.values())
+    return {encoder: shape for encoder, shape in shapes.items() if len(shape) < sizes[shape]}
+
+
 def _group_wave(
-    plan: Plan, runs: list[str], observations: Mapping[str, Observation], before: list[Array], max_array: int
+    plan: Plan,
+    runs: list[str],
+    observations: Mapping[str, Observation],
+    before: list[Array],
+    shapes: Mapping[str, frozenset[str]],
+    max_array: int,
 ) -> list[Array]:
     families: dict[str | None, list[str]] = {}
     for run_id in runs:
@@ -100,20 +119,25 @@ def _group_wave(
             paired.update(parents.runs)
     for waits, children in families.items():
         if waits not in paired:
-            arrays.extend(_cut(plan, children, waits, observations, max_array))
+            arrays.extend(_cut(plan, children, waits, observations, shapes, max_array))
     return arrays
 
 
 def _cut(
-    plan: Plan, runs: list[str], waits: str | None, observations: Mapping[str, Observation], max_array: int
+    plan: Plan,
+    runs: list[str],
+    waits: str | None,
+    observations: Mapping[str, Observation],
+    shapes: Mapping[str, frozenset[str]],
+    max_array: int,
 ) -> list[Array]:
     """Arrays of one resource class, none larger than the site allows.
 
-    Encoders have arrays of their own: children can pair with them only on equal index ranges.
+    Encoders have arrays of their own, one for each shape: children can pair with them only on equal index ranges.
     """
-    classes: dict[tuple[str, bool], list[str]] = {}
+    classes: dict[tuple[str, bool, frozenset[str] | None], list[str]] = {}
     for run_id in runs:
-        key = (_class(plan, run_id), plan.runs[run_id].stage == "intermediate")
+        key = (_class(plan, run_id), plan.runs[run_id].stage == "intermediate", shapes.get(run_id))
         classes.setdefault(key, []).append(run_id)
     arrays: list[Array] = []
     for members in classes.values():

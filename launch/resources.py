@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from launch.document import unknown
 from stilts.runs import STAGE_VERSIONS
 from stilts.settings import Count, Settings
+from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TEXT, TRAININGS
 
 
 class Resources(Settings):
@@ -46,14 +48,23 @@ class Match(Settings):
     @field_validator("stage")
     @classmethod
     def _stages_exist(cls, stages: list[str]) -> list[str]:
-        wrong = [stage for stage in stages if stage not in STAGE_VERSIONS]
-        if wrong:
-            raise ValueError(f"unknown stage {', '.join(wrong)}; legal: {', '.join(STAGE_VERSIONS)}")
-        return stages
+        return _known("stage", stages, STAGE_VERSIONS)
+
+    @field_validator("task")
+    @classmethod
+    def _tasks_exist(cls, tasks: list[str]) -> list[str]:
+        return _known("task", tasks, [*INTERMEDIATES, *TRAININGS, *TARGETS, TEXT, "model", "scratch"])
 
     def fits(self, stage: str, tasks: Iterable[str]) -> bool:
         """True where the stage is named (or none is) and any of the run's tasks is named (or none is)."""
         return (not self.stage or stage in self.stage) and (not self.task or bool(set(tasks) & set(self.task)))
+
+
+def _known(kind: str, names: list[str], legal: Iterable[str]) -> list[str]:
+    wrong = [name for name in names if name not in legal]
+    if wrong:
+        raise ValueError("; ".join(unknown(f"{kind} '{name}'", name, legal) for name in wrong))
+    return names
 
 
 class ResourceRule(Settings):

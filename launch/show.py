@@ -154,7 +154,7 @@ def problems_table(plan: Plan, observations: Mapping[str, Observation], limit: i
     order = {state: position for position, state in enumerate(bad)}
     troubled.sort(key=lambda item: order[item[1].state])
     for run_id, seen in troubled[:limit]:
-        table.add_row(run_id, Text(seen.state, style=STYLES[seen.state]), seen.reason.splitlines()[0][:200])
+        table.add_row(run_id, Text(seen.state, style=STYLES[seen.state]), Text(seen.reason.split("\n")[0][:200]))
     if len(troubled) > limit:
         table.add_row(f"... {len(troubled) - limit} more", "", "--json lists every run")
     return table

@@ -78,49 +78,55 @@ def squeue() -> list[Job]:
     """
     # -r and SLURM_BITSTR_LEN=0: long pending array expressions are cut at 64 bytes otherwise.
     output = _call("squeue", "--noheader", "--array", f"--user={_user()}", "--format=%i|%T|%r|%j")
-    return [job for line in output.splitlines() if (job := _parse_queued(line))]
+    return [job for line in output.splitlines() for job in _parse_queued(line)]
 
 
-def sacct(since: float) -> list[Job]:
-    """Every job of this user since a time (seconds of the epoch), also those that have left the queue.
+def sacct(job_ids: Iterable[str] = (), since: float | None = None) -> list[Job]:
+    """How jobs ended, also those that have left the queue: by job id, or every job of this user since a time.
 
+    By id it also finds jobs that were cancelled before they could ever start, which a search by time leaves out
+    (seen on Slurm 22.05). `since` is in seconds of the epoch: the default window would start at midnight.
     Raises SlurmUnavailable, as on clusters without accounting.
     """
-    # The default window starts at midnight: jobs would vanish overnight.
-    start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 3600))
     fields = "--format=JobID,State,ExitCode,JobName"
-    output = _call(
-        "sacct", "--allocations", "--noheader", "--parsable2", f"--user={_user()}", f"--starttime={start}", fields
-    )
-    return [job for line in output.splitlines() if (job := _parse_accounted(line))]
+    if since is None:
+        which = f"--jobs={','.join(job_ids)}"
+    else:
+        which = f"--starttime={time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(since - 3600))}"
+    output = _call("sacct", "--allocations", "--noheader", "--parsable2", f"--user={_user()}", which, fields)
+    return [job for line in output.splitlines() for job in _parse_accounted(line)]
 
 
-def _parse_queued(line: str) -> Job | None:
+def _parse_queued(line: str) -> list[Job]:
     parts = line.split("|", 3)
     if len(parts) < 4 or "#" not in parts[3]:
-        return None
-    identity = _parse_id(parts[0])
-    return Job(*identity, _tag(parts[3]), parts[1], parts[2]) if identity else None
+        return []
+    return [Job(*identity, _tag(parts[3]), parts[1], parts[2]) for identity in _parse_ids(parts[0])]
 
 
-def _parse_accounted(line: str) -> Job | None:
+def _parse_accounted(line: str) -> list[Job]:
     parts = line.split("|", 3)
-    if len(parts) < 4 or "#" not in parts[3]:
-        return None
-    identity = _parse_id(parts[0])
-    # "CANCELLED by 1000": the first word is the state.
+    if len(parts) < 4:
+        return []
+    # "CANCELLED by 1000": the first word is the state. A job that has just ended may still lack its name.
     state = parts[1].split(" ")[0].rstrip("+")
-    return Job(*identity, _tag(parts[3]), state, parts[1], parts[2]) if identity else None
+    return [Job(*identity, _tag(parts[3]), state, parts[1], parts[2]) for identity in _parse_ids(parts[0])]
 
 
-def _parse_id(text: str) -> tuple[str, int | None] | None:
-    """`12` or `12_3`; None for pending rests of arrays such as `12_[4-9]` and for steps."""
-    match = re.fullmatch(r"(\d+)(?:_(\d+))?", text)
-    return (match[1], int(match[2]) if match[2] else None) if match else None
+def _parse_ids(text: str) -> list[tuple[str, int | None]]:
+    """`12`, `12_3`, or the elements of `12_[4-6,9%2]`: those that never started share one line. No steps."""
+    match = re.fullmatch(r"(\d+)(?:_(\d+)|_\[([\d,-]+)(?:%\d+)?\])?", text)
+    if not match:
+        return []
+    job, index, rest = match.groups()
+    if rest is None:
+        return [(job, int(index) if index else None)]
+    ranges = re.findall(r"(\d+)(?:-(\d+))?", rest)
+    return [(job, number) for first, last in ranges for number in range(int(first), int(last or first) + 1)]
 
 
 def _tag(name: str) -> str:
-    return name.rsplit("#", 1)[1].strip()
+    return name.rsplit("#", 1)[1].strip() if "#" in name else ""
 
 
 def cancel(job_ids: Iterable[str]) -> None:
@@ -134,6 +140,15 @@ def max_array_size() -> int:
     """The site's MaxArraySize (it caps the index, so it is also the largest array from index 0)."""
     match = re.search(r"MaxArraySize\s*=\s*(\d+)", _call("scontrol", "show", "config"))
     return max(1, int(match[1])) if match else 1001
+
+
+def require_commands() -> None:
+    """Raise UserError where this machine cannot submit."""
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise UserError(
+            "--executor slurm: there is no sbatch and srun on this machine's PATH; run on a login node, or use "
+            "--executor local"
+        )
 
 
 def submit(
@@ -151,11 +166,7 @@ def submit(
     """
     import submitit
 
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise UserError(
-            "--executor slurm: there is no sbatch and srun on this machine's PATH; run on a login node, or use "
-            "--executor local"
-        )
+    require_commands()
     python = cluster.python or shlex.quote(sys.executable)
     script = shlex.quote(str(snapshot / "jobs" / "run.py"))
     command = f"{python} -u {script} --submission {shlex.quote(str(folder / 'submission.json'))} --"

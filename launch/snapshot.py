@@ -36,7 +36,7 @@ def take_snapshot(store: Path, source: Path = SOURCE) -> Path:
 def code_files(source: Path) -> list[str]:
     """Relative paths of the code: what git tracks or would track, or every source file where there is no git."""
     listed = _git(source, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *PACKAGES)
-    if listed is None:
+    if not listed:  # no checkout, or a folder that the checkout around it ignores
         paths = [str(path.relative_to(source)) for name in PACKAGES for path in (source / name).rglob("*")]
     else:
         paths = listed.split("\0")

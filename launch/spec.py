@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from stilts.tasks.catalogue import (
     INTERMEDIATES,
     SUITES,
     TARGETS,
+    TEXT,
     TOY_INTERMEDIATES,
     TOY_LANGUAGES,
     TOY_TARGETS,
@@ -24,6 +27,7 @@ from stilts.tasks.catalogue import (
 GRIDS = Path(__file__).parent / "grids"
 NAMED_AXES = ("model", "intermediate", "regime", "target", "seed")
 REGIMES = ("multitask", "sequential")
+SIZED_SPLITS = ("train", "dev", "test")
 Assignment = dict[str, Any]
 
 
@@ -32,7 +36,7 @@ class Grid(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     suite: Literal["xtreme", "toy"] = "xtreme"
-    data_root: str | None = None
+    data_root: str | None = Field(None, pattern=r"^[^\x00]+$")
     languages: list[str] | None = None
     axes: dict[str, Any]
     zip: list[dict[str, list[Any]]] = Field(default_factory=list)
@@ -53,10 +57,9 @@ class Grid(Settings):
 
 def find_grid(name: str) -> Path:
     """A path, or the name of a file in `launch/grids/` with or without its suffix."""
-    candidates = [Path(name), GRIDS / name, GRIDS / f"{name}.yaml"]
-    for path in candidates:
-        if path.is_file():
-            return path
+    for candidate in (name, GRIDS / name, GRIDS / f"{name}.yaml"):
+        if os.path.isfile(candidate):  # False, too, where the folder may not be read or the name is no path
+            return Path(candidate)
     known = sorted(path.name for path in GRIDS.glob("*.yaml"))
     raise UserError(f"--grid: there is no file '{name}', and {unknown(f'grid {name!r}', name, known)}")
 
@@ -79,9 +82,26 @@ def load_grid(path: Path) -> Grid:
     _check_names(document, raw)
     document.check()
     assert grid is not None, "a grid without problems validates"
+    folder = path.absolute().parent
+    update: dict[str, Any] = {"axes": _with_paths(grid.axes, folder)}
+    for key in ("zip", "include", "exclude"):
+        update[key] = [_with_paths(group, folder) for group in getattr(grid, key)]
     if grid.data_root is not None:
-        grid = grid.model_copy(update={"data_root": str((path.parent / Path(grid.data_root).expanduser()).resolve())})
-    return grid
+        update["data_root"] = _absolute(grid.data_root, folder)
+    return grid.model_copy(update=update)
+
+
+def _with_paths(axes: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Axes whose models given as paths (`./`, `../`, `~`) are absolute: jobs start in another folder."""
+    if "model" not in axes:
+        return axes
+    values = axes["model"] if isinstance(axes["model"], list) else [axes["model"]]
+    return {**axes, "model": [_absolute(value, folder) if value[0] in ".~" else value for value in values]}
+
+
+def _absolute(path: str, folder: Path) -> str:
+    """A path of a grid file, which is relative to the file's folder."""
+    return os.path.normpath(folder / os.path.expanduser(path))
 
 
 def _suite(raw: dict[str, Any]) -> str:
@@ -140,7 +160,10 @@ def axis_value_problem(name: str, value: Any, suite: str) -> str | None:
         return unknown(f"target '{value}' for suite {suite}", str(value), ["all", *legal_targets])
     if name == "intermediate":
         return _intermediate_problem(value, suite)
-    return setting_problem(name, value)
+    problem = setting_problem(name, value)
+    if problem is None and name == "pretrain.text":
+        problem = next((wrong for text in value if (wrong := _text_problem(text, suite))), None)
+    return problem
 
 
 def _intermediate_problem(value: Any, suite: str) -> str | None:
@@ -156,6 +179,12 @@ def _intermediate_problem(value: Any, suite: str) -> str | None:
     if len(set(tasks)) < len(tasks):
         return f"intermediate set {tasks} names a task twice; name each once"
     return None
+
+
+def _text_problem(name: str, suite: str) -> str | None:
+    """Why `name` is no text that `model: scratch` can learn from; None where it is one."""
+    legal = (TEXT, *TOY_INTERMEDIATES, *TOY_TARGETS) if suite == "toy" else (*INTERMEDIATES, *TRAININGS, *TARGETS)
+    return None if name in legal else unknown(f"text source '{name}' for suite {suite}", name, legal)
 
 
 def setting_keys() -> list[str]:
@@ -203,25 +232,38 @@ def _check_repeats(document: Document, raw: dict[str, Any]) -> None:
                 document.say(("zip", index, name), f"axis '{name}' stands elsewhere in this grid too; keep one")
             seen.add(name)
     for name, values in (axes or {}).items():
-        spelled = [repr(value) for value in values] if isinstance(values, list) else []
-        for value in sorted({value for value in spelled if spelled.count(value) > 1}):
-            document.say(("axes", name), f"axis '{name}' gives {value} twice; give it once")
+        spelled = Counter(repr(value) for value in values) if isinstance(values, list) else {}
+        for value, count in spelled.items():
+            if count > 1:
+                document.say(("axes", name), f"axis '{name}' gives {value} {count} times; give it once")
 
 
 def _check_names(document: Document, raw: dict[str, Any]) -> None:
-    """Task and language names inside the settings."""
+    """Names of tasks, texts, languages and splits inside the settings."""
     for stage, legal in (("intermediate", tuple(INTERMEDIATES)), ("target", tuple(TRAININGS))):
-        settings = raw.get(stage)
-        tasks = settings.get("tasks") if isinstance(settings, dict) else None
+        tasks = _inside(raw, stage, "tasks")
         for task in tasks if isinstance(tasks, dict) else ():
             if task not in legal:
                 kind = "intermediate task" if stage == "intermediate" else "target training"
                 document.say((stage, "tasks", task), unknown(f"{kind} '{task}'", task, legal))
+    texts = _inside(raw, "pretrain", "text")
+    for index, text in enumerate(texts if isinstance(texts, list) else ()):
+        problem = _text_problem(str(text), _suite(raw))
+        if problem:
+            document.say(("pretrain", "text", index), problem)
+    sizes = _inside(raw, "toy", "sizes")
+    for split in sizes if isinstance(sizes, dict) else ():
+        if split not in SIZED_SPLITS:
+            document.say(("toy", "sizes", split), unknown(f"split '{split}'", split, SIZED_SPLITS))
     known = _known_languages(_suite(raw))
     languages = raw.get("languages")
     for index, language in enumerate(languages if isinstance(languages, list) else ()):
         if language not in known:
             document.say(("languages", index), unknown(f"language '{language}'", str(language), known))
+
+
+def _inside(raw: dict[str, Any], group: str, key: str) -> Any:
+    return raw[group].get(key) if isinstance(raw.get(group), dict) else None
 
 
 def _known_languages(suite: str) -> list[str]:

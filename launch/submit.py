@@ -36,7 +36,10 @@ def submit_arrays(
     goes on from there. Raises UserError where the first call already fails (nothing was submitted).
     """
     report = Report()
-    slurm.cancel(actions.cancel)
+    try:
+        slurm.cancel(actions.cancel)
+    except slurm.SlurmUnavailable as error:
+        raise UserError(f"{error}; nothing was submitted, run the same command again") from None
     campaign.write_specs(plan, actions.runs)
     for array in actions.arrays:
         dependency = dependency_string(array, ledger)

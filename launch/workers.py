@@ -11,9 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+NO_PROCESS = -1  # stands for a process id where the server died before it could give one
 
 
 @dataclass
@@ -58,7 +61,7 @@ class Fork(Worker):
         return self.server.code_of(self.pid)
 
     def signal(self, number: signal.Signals) -> None:
-        if self.poll() is None:
+        if self.poll() is None and self.pid != NO_PROCESS:
             _signal_group(self.pid, number)
 
 
@@ -85,22 +88,24 @@ class Server:
 
     snapshot: Path
     environment: Mapping[str, str]
+    log: Path
     codes: dict[int, int] = field(default_factory=dict)
     _started: queue.Queue[int] = field(default_factory=queue.Queue)
 
     def __post_init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", str(self.snapshot / "jobs" / "warm.py"), str(os.getpid())],
-            cwd=self.snapshot,
-            env={
-                **self.environment,
-                "TORCHDYNAMO_DISABLE": "1" if not self.environment["CUDA_VISIBLE_DEVICES"] else "",
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-u", str(self.snapshot / "jobs" / "warm.py"), str(os.getpid())],
+                cwd=self.snapshot,
+                env={
+                    **self.environment,
+                    "TORCHDYNAMO_DISABLE": "1" if not self.environment["CUDA_VISIBLE_DEVICES"] else "",
+                },
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
         threading.Thread(target=self._listen, daemon=True).start()
 
     @property
@@ -109,12 +114,15 @@ class Server:
         return self.process.poll() is not None
 
     def start(self, folder: Path, attempt: str, cores: int, gpu: str | None, environment: Mapping[str, str]) -> Worker:
-        """Fork a process for one run. Raises RuntimeError where the server cannot be used."""
+        """Fork a process for one run; where the server has died, a worker that has died with it."""
         order: dict[str, Any] = {"run": str(folder), "attempt": attempt, "environment": dict(environment)}
         assert self.process.stdin is not None, "the server was started with a pipe"
-        self.process.stdin.write((json.dumps(order) + "\n").encode())
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self.process.stdin.write((json.dumps(order) + "\n").encode())
+            self.process.stdin.flush()
         pid = self._started.get()
+        if pid == NO_PROCESS:
+            self._started.put(NO_PROCESS)  # the next one to ask must not wait either
         return Fork(folder.name, cores, gpu, time.time(), self, pid)
 
     def code_of(self, pid: int) -> int | None:
@@ -126,7 +134,8 @@ class Server:
     def close(self) -> None:
         """Let the server end; it has no runs any more."""
         assert self.process.stdin is not None, "the server was started with a pipe"
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -140,11 +149,13 @@ class Server:
                 said = json.loads(line)
             except json.JSONDecodeError:
                 continue  # a library printed something while it was imported
+            if not isinstance(said, dict):
+                continue
             if "code" in said:
                 self.codes[said["pid"]] = said["code"]
             else:
                 self._started.put(said["pid"])
-        self._started.put(-1)  # nobody may wait for ever on a server that died
+        self._started.put(NO_PROCESS)  # nobody may wait for ever on a server that died
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -77,7 +77,11 @@ def _write_set(fetched: Fetched, name: str, tokenizer: Tokenizer, settings: Enco
     module = family(task_family(fetched.manifest["task"]))
     examples = fetched.read(name).examples
     encoded: Encoded = module.encode(examples, tokenizer, settings)
-    save_file(encoded.arrays, folder / f"{name}.safetensors")
+    path = folder / f"{name}.safetensors"
+    path.touch()
+    mode = path.stat().st_mode
+    save_file(encoded.arrays, path)
+    path.chmod(mode)  # the library leaves its files to their owner alone; a campaign is shared by a group
     if not name.startswith("train."):
         pq.write_table(module.tabulate(examples), folder / f"{name}.examples.parquet")
     return encoded
