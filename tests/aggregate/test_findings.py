@@ -1,0 +1,160 @@
+"""Damaged, doubtful and foreign files: each is named with its reason, and the neighbours keep their numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregate.tables import main
+from tests.aggregate.metric_tree import make_document, make_metrics, read_table, write_document, write_task
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """A file beside the complete PAWS-X baseline: French, with the number 12.5."""
+    return make_document("pawsx", "fr", make_metrics("pawsx", 12.5)) | changes
+
+
+DAMAGE: dict[str, tuple[str | dict[str, Any], str]] = {
+    "empty": ("", "unreadable JSON"),
+    "cut": ('{"schema": "stilts.metrics/1", "run": "ta', "unreadable JSON"),
+    "not_utf8": ('{"schema": "stilts.metrics/1", "run": "\udcff"}', "unreadable JSON"),
+    "nan": (document(metrics={"accuracy": float("nan")}), "accuracy is nan, not a finite number"),
+    "infinite": (document(metrics={"accuracy": float("inf")}), "accuracy is inf, not a finite number"),
+    "negative": (document(metrics={"accuracy": -0.5}), "accuracy is -0.5, outside 0 to 100"),
+    "above": (document(metrics={"accuracy": 101}), "accuracy is 101, outside 0 to 100"),
+    "text": (document(metrics={"accuracy": "12.5"}), "metrics.accuracy"),
+    "metric": (document(metrics={"f1": 12.5}), "pawsx needs the metric accuracy; given: f1"),
+    "em": (document(target="mlqa", language="de", metrics={"f1": 12.5}), "mlqa needs the metric exact_match"),
+    "language": (document(language="sw"), "language 'sw' is not one of the 7 of pawsx dev"),
+    "english_pairs": (document(target="bucc2018", language="en", metrics={"f1": 12.5}), "language 'en'"),
+    "no_dev": (document(target="udpos", language="th", metrics={"f1": 12.5}), "29 of udpos dev"),
+    "target": (document(target="pawx"), "unknown target 'pawx' of suite xtreme"),
+    "toy_target": (document(suite="toy"), "unknown target 'pawsx' of suite toy"),
+    "split": (document(split="validation"), "split"),
+    "version": (document(schema="stilts.metrics/2"), "unknown schema version 'stilts.metrics/2'"),
+    "suite": (document(suite="glue"), "suite"),
+    "mode": (document(intermediate={"mode": "single", "tasks": []}), "mode single"),
+    "key": (document(sed=3), "sed: unknown key"),
+    "no_seed": ({name: value for name, value in document().items() if name != "seed"}, "seed: missing"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_named_and_never_averaged_in(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    content, reason = DAMAGE[kind]
+    results, out = tmp_path / "results", tmp_path / "out"
+    write_task(results, "pawsx", 80.0)
+    path = results / "runs" / f"{kind}.json"
+    path.parent.mkdir()
+    text = content if isinstance(content, str) else json.dumps(content)
+    path.write_bytes(text.encode(errors="surrogateescape"))
+
+    assert main(["--results", str(results), "--out", str(out)]) == 0
+
+    [row] = read_table(out)
+    assert (row["row"], row["pawsx"], row["targets_complete"]) == ("xlm-roberta-large", "80.0", "1")
+    named = [
+        line for line in (out / "main.md").read_text().splitlines() if f"runs/{kind}.json".replace("_", "\\_") in line
+    ]
+    assert len(named) == 1 and reason in named[0].replace("\\_", "_")
+    error = capsys.readouterr().err
+    assert f"finding: runs/{kind}.json: " in error and reason in error
+    assert main(["--results", str(results), "--out", str(out), "--strict"]) == 1
+
+
+def tabulate(results: Path, *options: str) -> tuple[int, list[dict[str, str]], str]:
+    out = results.parent / "out"
+    code = main(["--results", str(results), "--out", str(out), *options])
+    return code, read_table(out), (out / "main.md").read_text()
+
+
+def test_equal_duplicates_count_once_and_are_noted_once(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_task(results, "pawsx", 80.0)
+    write_document(results / "copies", document(metrics={"accuracy": 80.0}, run="another"))
+    write_document(results / "copies", document(metrics={"accuracy": 80.0, "loss": 0.3}))
+    code, [row], notes = tabulate(results)
+    assert (code, row["pawsx"]) == (0, "80.0")
+    assert notes.count("duplicate") == 1
+    assert "copies/000000.json, copies/000001.json, pawsx-" in notes
+    assert "conflict" not in notes
+
+
+def test_a_file_whose_name_is_not_utf8_is_named(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_task(results, "pawsx", 80.0)
+    with open(os.fsencode(results) + b"/\xff.json", "w") as file:
+        file.write("{")
+    assert "\ufffd.json: unreadable JSON" in tabulate(results)[2]
+
+
+def test_different_duplicates_are_a_conflict_that_empties_the_cell(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_task(results, "pawsx", 80.0)
+    write_task(results, "xnli", 70.0)
+    write_document(results / "a", document())
+    write_document(results / "b", document())
+    code, [row], notes = tabulate(results)
+    assert (code, row["pawsx"], row["xnli"]) == (0, "", "70.0")
+    [line] = [line for line in notes.splitlines() if "different numbers" in line]
+    assert "a/000000.json, b/000000.json, pawsx-" in line
+    assert "accuracy 12.5 against accuracy 80.0" in line
+    assert "conflict: fr" in notes
+    assert tabulate(results, "--strict")[0] == 1
+
+
+def test_a_conflict_in_one_seed_leaves_the_other_seed(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_task(results, "pawsx", 80.0, seed=1)
+    write_task(results, "pawsx", 82.0, seed=2)
+    write_document(results, document())
+    _, [row], notes = tabulate(results)
+    assert row["pawsx"] == "82.0"
+    assert "seed 1 conflict: fr" in notes
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_task(results, "pawsx", 80.0)
+    (results / "closed.json").symlink_to("/proc/self/mem")  # fails for root too, unlike a mode of 000
+    assert "closed.json: cannot be read" in tabulate(results)[2]
+
+
+def test_a_file_far_larger_than_any_metric_file_is_not_read(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_task(results, "pawsx", 80.0)
+    (results / "tokenizer.json").write_text("{" + " " * (1 << 20))
+    assert "Findings\n\nNone." in tabulate(results)[2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: None,
+        lambda folder: folder.mkdir(),
+        lambda folder: write_document(folder, {"schema": "other/1"}),
+    ],
+    ids=["absent", "empty", "foreign"],
+)
+def test_nothing_to_read_is_an_error_and_writes_nothing(
+    tmp_path: Path, make: Callable[[Path], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "results")
+    assert main(["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: --results")
+
+
+def test_nothing_but_damage_is_an_error_that_names_the_damage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_document(tmp_path / "results", document(language="xx"))
+    assert main(["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 2
+    assert "000000.json: language 'xx'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
