@@ -26,9 +26,9 @@ COMPUTE_STAGES = ("pretrain", "intermediate", "target", "retrieval")
 class Pool:
     """Starts each run when its parents are done, as many at once as cores (or GPUs) allow.
 
-    `workers` is the largest number of runs at once. A run that is alone gets all free cores, because one
-    two-threaded training is faster than one with a single thread, and two share them; cores are never
-    promised twice to computing runs (on oversubscribed cores a training is many times slower).
+    `workers` is the largest number of runs at once. Free cores are shared out evenly, none gets more
+    than its resource class asks for (`cpus`), and cores are never promised twice to computing runs: on
+    oversubscribed cores a training is many times slower.
     """
 
     plan: Plan
@@ -91,7 +91,8 @@ class Pool:
                 gpu = self._free_gpu()
                 if free < 1 or gpu == "":
                     continue
-                cores = max(1, free // max(1, min(self.workers - len(self.running), computing)))
+                share = max(1, free // max(1, min(self.workers - len(self.running), computing)))
+                cores = min(share, self.plan.resources(run_id).cpus)
                 computing -= 1
             waiting.remove(run_id)
             self.running.append(self._start(run_id, cores, gpu))

@@ -132,10 +132,11 @@ class Server:
         return -signal.SIGKILL if self.gone else None
 
     def close(self) -> None:
-        """Let the server end; it has no runs any more."""
+        """End the server, which has no runs any more (it may still be importing)."""
         assert self.process.stdin is not None, "the server was started with a pipe"
         with suppress(BrokenPipeError):
             self.process.stdin.close()
+        self.process.terminate()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 import collections
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -13,7 +14,6 @@ import pytest
 from stilts.data.toy import TOY_LANGUAGES, TOY_SIZES, write_toy
 from stilts.data.toy.lexicon import CONCEPTS, CONSONANTS, VERBS, VOWELS, build_lexicon
 from stilts.errors import UserError
-import itertools
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"train": 30, "dev": 12, "test": 12}

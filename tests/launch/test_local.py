@@ -5,6 +5,7 @@ A made-up study of 15 runs is computed once; other tests start from a copy of it
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -20,7 +21,6 @@ import pytest
 from stilts.runs import RunFolder, read_json
 from tests.support.campaigns import TINY_TOY, Study, cone, merge
 from tests.support.processes import PROC, ProcessId
-import itertools
 
 LOCAL = ("--executor", "local")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
@@ -292,23 +292,25 @@ def test_a_worker_that_is_killed_fails_alone(copied: Study) -> None:
 
 
 def test_a_failing_run_blocks_its_children_and_nothing_else(copied: Study) -> None:
-    """Sequences longer than the encoder has positions for."""
-    study = make(copied.folder, intermediate={"max_length": 512})
-    retrieval = study.find("retrieval-tatoeba-none")
-    shutil.rmtree(study.root / retrieval)
-    result = study.launch(check=False)
+    """Prepared data that was damaged after its DONE was written."""
+    encoder, retrieval = copied.find("intermediate-mnli"), copied.find("retrieval-tatoeba-none")
+    prepared = copied.root / copied.find("prepare-mnli-train") / "data"
+    for path in prepared.glob("train*"):
+        path.write_bytes(b"damaged" * 10)
+    children = cone(copied.plan(), encoder) - {encoder}
+    for run_id in (encoder, retrieval, *children):
+        shutil.rmtree(copied.root / run_id)
+    result = copied.launch(check=False)
     assert result.returncode == 1
-    found = study.status()
-    failed = [run for run in found.values() if run["state"] == "failed"]
-    assert len(failed) == 1
-    assert "512" in failed[0]["reason"]
-    assert failed[0]["id"] in result.stdout
-    assert failed[0]["reason"].splitlines()[0][:60] in result.stdout
-    blocked = {run["id"] for run in found.values() if run["state"] == "blocked"}
-    assert blocked == cone(study.plan(), failed[0]["id"]) - {failed[0]["id"]}
+    found = copied.status()
+    assert found[encoder]["state"] == "failed"
+    reason = found[encoder]["reason"]
+    assert f"failed  {encoder}: {reason.splitlines()[0]}"[:100] in result.stdout
+    assert {run["id"] for run in found.values() if run["state"] == "blocked"} == children
+    assert all(found[run_id]["reason"] == f"waits for {encoder} (failed)" for run_id in children)
     assert found[retrieval]["state"] == "done"
-    assert {run["state"] for run in found.values()} == {"failed", "blocked", "done"}
-    assert_nobody_left(study)
+    assert sum(run["state"] == "done" for run in found.values()) == TOTAL - 3
+    assert_nobody_left(copied)
 
 
 def test_files_that_are_not_there_fail_in_seconds_with_their_names(tmp_path: Path) -> None:

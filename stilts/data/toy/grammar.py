@@ -151,7 +151,7 @@ def render(event: Event, language: str, asked: Role = "") -> list[str]:
     for role, words in arrange(event, language):
         if not asked or role != asked:
             concepts += words
-    return concepts + ["?" if asked else "."]
+    return [*concepts, "?" if asked else "."]
 
 
 def find_span(event: Event, language: str, role: Role) -> tuple[int, int]:
