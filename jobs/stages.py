@@ -61,8 +61,7 @@ def fetch(work: Work) -> tuple[str, Facts]:
     from stilts.data.fetch import fetch_data, fetch_model
 
     if work.run.config["kind"] == "model":
-        model = work.run.infra.get("model_path", work.run.config["model"])
-        facts = fetch_model({**work.run.config, "model": model}, work.folder.model)
+        facts = fetch_model(dict(work.run.config), work.folder.model)
         return tree_digest(work.folder.model), facts
     root = work.run.infra.get("data_root")
     manifest = fetch_data(dict(work.run.config), Path(root) if root else None, work.folder.data)

@@ -141,7 +141,7 @@ def expected_cells(plan: Plan) -> dict[str, Any]:
     for (row, target), runs in plan.cells.items():
         entry = rows.setdefault(
             row,
-            {"model": row.model, "mode": row.mode, "tasks": list(row.tasks), "variant": row.variant, "runs": {}},
+            {"model": row.model_name, "mode": row.mode, "tasks": list(row.tasks), "variant": row.variant, "runs": {}},
         )
         entry["runs"][target] = {str(seed): run_id for seed, run_id in runs.items()}
     asked = {target for _, target in plan.cells}

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
+from functools import lru_cache, partial
 from typing import Any
 
 from launch.cluster import Cluster
 from launch.cost import estimate_hours
 from launch.expand import Combination, expand
+from launch.names import joiner_of, name_of, slug_of
+from launch.recipes import Bundle, make_bundle, recipe_of, training_config, variant_text
 from launch.resources import Resources, choose_resources
 from launch.spec import Grid
 from stilts.errors import UserError
+from stilts.results import DEFAULT_MODEL
 from stilts.runs import STAGE_VERSIONS, Run, canonical_json
-from stilts.settings import PretrainSettings, RetrievalSettings, TaskSettings, TrainingSettings
+from stilts.settings import TrainingSettings
 from stilts.tasks.catalogue import (
     INTERMEDIATES,
     TARGETS,
     TEXT,
     TRAININGS,
-    Intermediate,
-    Training,
     served_targets,
     splits,
     target_languages,
     training_of,
 )
-
-MULTITASK_EPOCHS = 3  # arXiv 2005.13013 v1, appendix A, table 3
 
 
 @dataclass(frozen=True)
@@ -43,19 +40,14 @@ class Row:
     variant: str
 
     @property
+    def model_name(self) -> str:
+        """How metric files call the model: the default one by its short name, others as the grid does."""
+        return DEFAULT_MODEL if self.model.endswith(f"/{DEFAULT_MODEL}") else self.model
+
+    @property
     def intermediate(self) -> dict[str, Any]:
         """The `intermediate` object of metric files."""
         return {"mode": self.mode, "tasks": list(self.tasks), "mlm": False, "translated": False}
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """The settings of one combination, after its overrides."""
-
-    pretrain: PretrainSettings
-    intermediate: TrainingSettings
-    target: TrainingSettings
-    retrieval: RetrievalSettings
 
 
 @dataclass
@@ -116,7 +108,7 @@ class _Planner:
         self.plan = Plan(grid, cluster)
         self.rules = [*cluster.resources, *grid.resources]
         self.recipes: dict[str, str] = {}
-        self.bundle = lru_cache(maxsize=None)(self._bundle)
+        self.bundle = lru_cache(maxsize=None)(partial(make_bundle, grid))
         self.base = lru_cache(maxsize=None)(self._base)
         self.prepared = lru_cache(maxsize=None)(self._prepared)
         self.multitask = lru_cache(maxsize=None)(self._multitask)
@@ -128,8 +120,9 @@ class _Planner:
         """Add the run of one combination with all its ancestors, and its cell."""
         bundle = self.bundle(combination.overrides)
         tasks, mode = combination.tasks, combination.mode
-        scratch = combination.model == "scratch"
-        row = Row(combination.model, mode, tasks, self.variant(combination.overrides, mode, scratch))
+        row = Row(
+            combination.model, mode, tasks, self.variant(combination.overrides, mode, combination.model == "scratch")
+        )
         base = self.base(combination.model, combination.overrides)
         if mode == "multitask":
             encoder = self.multitask(tasks, base, combination.seed, combination.overrides, row)
@@ -142,35 +135,8 @@ class _Planner:
             run = self.trained(training.name, encoder, combination.seed, combination.overrides, row)
         self.plan.cells.setdefault((row, combination.target), {})[combination.seed] = run.id
 
-    def _bundle(self, overrides: tuple[tuple[str, Any], ...]) -> Bundle:
-        grid = self.plan.grid
-        groups = {name: getattr(grid, name).model_dump() for name in Bundle.__dataclass_fields__}
-        for name, value in overrides:
-            group, *path = name.split(".")
-            place = groups[group]
-            for part in path[:-1]:
-                place = place[part]
-            place[path[-1]] = value
-        return Bundle(
-            PretrainSettings.model_validate(groups["pretrain"]),
-            TrainingSettings.model_validate(groups["intermediate"]),
-            TrainingSettings.model_validate(groups["target"]),
-            RetrievalSettings.model_validate(groups["retrieval"]),
-        )
-
     def _variant(self, overrides: tuple[tuple[str, Any], ...], mode: str, scratch: bool) -> str:
-        """Every scientific setting of a row that is not at its published default.
-
-        A row without intermediate tasks has no settings of theirs, and a model from the hub none of pre-training.
-        """
-        bundle = self.bundle(overrides)
-        unused = {"intermediate"} if mode == "none" else set()
-        unused |= set() if scratch else {"pretrain"}
-        parts: list[str] = []
-        for name in Bundle.__dataclass_fields__:
-            if name not in unused:
-                parts.extend(_spell_settings(name, getattr(bundle, name).changed()))
-        return "; ".join(sorted(parts))
+        return variant_text(self.bundle(overrides), mode, scratch)
 
     def _put(self, run: Run, tasks: tuple[str, ...], row: Row | None, unready: str | None) -> Run:
         """Add a run with its resources and label, unless it is there; inherit what its parents cannot do."""
@@ -186,11 +152,8 @@ class _Planner:
         infra["gpu_hours"] = hours if resources.gpus else 0.0
         if run.stage == "fetch" and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
-        if run.config.get("kind") == "model" and Path(run.config["model"]).expanduser().is_dir():
-            # A job starts in its snapshot's folder: a relative path would lead elsewhere there.
-            infra["model_path"] = str(Path(run.config["model"]).expanduser().resolve())
         if row is not None:
-            infra["label"] = {"model": row.model, "intermediate": row.intermediate, "variant": row.variant}
+            infra["label"] = {"model": row.model_name, "intermediate": row.intermediate, "variant": row.variant}
             infra["label"]["recipe"] = self._recipe(run)
         run = Run(run.stage, run.slug, run.config, run.parents, run.scores, infra)
         self.plan.runs[run.id] = run
@@ -211,7 +174,7 @@ class _Planner:
     def _base(self, model: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
         """The pretrained encoder: fetched by name or path, or made from scratch."""
         if model != "scratch":
-            slug = "model-" + _slug(model.rstrip("/").rsplit("/", 1)[-1])
+            slug = "model-" + slug_of(model.rstrip("/").rsplit("/", 1)[-1])
             config: dict[str, Any] = {"kind": "model", "model": model, "revision": "main"}
             return self._put(Run("fetch", slug, config), ("model",), None, None)
         settings = self.bundle(overrides).pretrain
@@ -286,7 +249,7 @@ class _Planner:
             parents.append(self.prepared(task, "train", family, base, recipes[task]["max_length"]).id)
         reason = next((_unready(task, "train") for task in tasks if _unready(task, "train")), None)
         joiner = "+" if row.mode == "multitask" else "-then-"
-        slug = f"{_short(row.tasks, joiner)}-s{seed}"
+        slug = f"{name_of(row.tasks, joiner)}-s{seed}"
         return self._put(Run("intermediate", slug, config, tuple(parents)), tasks, row, reason)
 
     def _trained(self, training: str, encoder: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row) -> Run:
@@ -300,7 +263,7 @@ class _Planner:
             for target in served_targets(training, self.suite)
         )
         config = training_config({training: recipe}, settings, seed)
-        slug = f"{training}-{_short(row.tasks, _joiner(row.mode))}-s{seed}"
+        slug = f"{training}-{name_of(row.tasks, joiner_of(row.mode))}-s{seed}"
         run = Run("target", slug, config, (encoder.id, data.id), scores)
         return self._put(run, (training,), row, _unready(training, "scored"))
 
@@ -312,7 +275,7 @@ class _Planner:
         config: dict[str, Any] = {**settings.changed(), "target": target}
         if encoder.stage == "intermediate":
             config["seed"] = seed
-        slug = f"{target}-{_short(row.tasks, _joiner(row.mode))}" + (f"-s{seed}" if row.tasks else "")
+        slug = f"{target}-{name_of(row.tasks, joiner_of(row.mode))}" + (f"-s{seed}" if row.tasks else "")
         run = Run("retrieval", slug, config, (encoder.id,), (data.id,))
         return self._put(run, (target,), row, _unready(target, "scored"))
 
@@ -320,36 +283,6 @@ class _Planner:
         while run.stage == "intermediate":
             run = self.plan.runs[run.parents[0]]
         return run
-
-
-def recipe_of(task: Intermediate | Training, settings: TrainingSettings, several: bool) -> dict[str, Any]:
-    """Hyper-parameters of one training set: its own settings, else the stage's, else the published ones."""
-    own = settings.tasks.get(task.name, TaskSettings())
-    published = {
-        "learning_rate": task.recipe.learning_rate,
-        "batch_size": task.recipe.batch_size,
-        "epochs": MULTITASK_EPOCHS if several else task.recipe.epochs,
-        "max_length": task.recipe.max_length,
-    }
-    return {key: getattr(own, key) or getattr(settings, key) or value for key, value in published.items()}
-
-
-def training_config(recipes: Mapping[str, dict[str, Any]], settings: TrainingSettings, seed: int) -> dict[str, Any]:
-    """The canonical configuration of a training: recipes in full, other settings where they differ from defaults."""
-    rates = {recipe["learning_rate"] for recipe in recipes.values()}
-    if len(rates) > 1:
-        spelled = ", ".join(f"{task} {recipe['learning_rate']}" for task, recipe in recipes.items())
-        raise UserError(
-            f"a mixture has one optimiser and so one learning rate, but its tasks ask for {spelled}; "
-            "set intermediate.learning_rate for all, or the same value for each task"
-        )
-    others = {
-        key: value for key, value in settings.changed().items() if key not in {*TaskSettings.model_fields, "tasks"}
-    }
-    if len(recipes) == 1:
-        others.pop("sampling", None)
-    tasks = {task: {k: v for k, v in recipe.items() if k != "learning_rate"} for task, recipe in recipes.items()}
-    return {**others, "seed": seed, "learning_rate": rates.pop(), "tasks": tasks}
 
 
 def _text_source(name: str) -> tuple[str, str]:
@@ -363,37 +296,3 @@ def _unready(task: str, part: str) -> str | None:
         return None if INTERMEDIATES[task].ready else f"intermediate task {task}"
     known = TARGETS.get(task) or TRAININGS.get(task)
     return None if known is None or known.ready else f"target {task}"
-
-
-def _spell_settings(prefix: str, changed: Mapping[str, Any]) -> list[str]:
-    parts: list[str] = []
-    for key, value in changed.items():
-        if isinstance(value, Mapping):
-            parts.extend(_spell_settings(f"{prefix}.{key}", value))
-        else:
-            parts.append(f"{prefix}.{key}={_spell_value(value)}")
-    return parts
-
-
-def _spell_value(value: Any) -> str:
-    if isinstance(value, (list, tuple)):
-        return "+".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _joiner(mode: str) -> str:
-    return "+" if mode == "multitask" else "-then-"
-
-
-def _short(tasks: tuple[str, ...], joiner: str) -> str:
-    """A readable name of a set of tasks that stays short: the hash tells two sets of one size apart."""
-    name = joiner.join(tasks) or "none"
-    return name if len(name) <= 40 else f"{len(tasks)}-tasks{'-in-turn' if joiner != '+' else ''}"
-
-
-def _slug(text: str) -> str:
-    """A part of a run's name: lower case letters, digits, dots and dashes."""
-    kept = "".join(char if char.isascii() and (char.isalnum() or char in ".-") else "-" for char in text.lower())
-    return kept.strip(".-")[:40] or "x"
