@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
-quickstart: .venv/train  ## the study in small on this machine: train, score, main table (about 5 minutes)
+quickstart: .venv/train  ## the study in small on this machine: train, score, main table (under 5 minutes)
 	$(BIN)/python launch/grid.py --grid quickstart.yaml --executor local
 	$(BIN)/python aggregate/tables.py --results runs --out tables
 

@@ -70,6 +70,7 @@ def collect(results: Path, planned: Mapping[str, Set[str]]) -> Collection:
 
 def read_metric_files(results: Path, findings: list[Finding], digests: list[str]) -> Iterator[tuple[str, MetricFile]]:
     """Usable metric files with their names; the others become findings. A digest of each, usable or not."""
+    standing: dict[Path, bool] = {}
     for path in walk_json_files(results, findings):
         name = show_path(path.relative_to(results))
         try:
@@ -86,12 +87,30 @@ def read_metric_files(results: Path, findings: list[Finding], digests: list[str]
             continue
         if metric is None:
             continue
+        run = path.parent.parent
+        if run not in standing:
+            standing[run] = stands(run)
+        if not standing[run]:
+            continue
         digests.append(hashlib.sha256(content).hexdigest())
         problems = check_catalogue(metric)
         if problems:
             findings.append(Finding((name,), "; ".join(problems)))
         else:
             yield name, metric
+
+
+def stands(run: Path) -> bool:
+    """Whether the scores in a run's folder count: they do not while it has no DONE, nor after a run that it was built
+    on was computed again with another output. A folder that is no run of a launcher (no run.json) always stands."""
+    if not (run / "run.json").is_file():
+        return True
+    done = read_json(run / "DONE")
+    if done is None:
+        return False
+    needs: dict[str, str] = done.get("needs", {})
+    parents = {need: read_json(run.parent / need / "DONE") for need in needs}
+    return all(parent is None or parent.get("output") == needs[need] for need, parent in parents.items())
 
 
 def walk_json_files(folder: Path, findings: list[Finding]) -> Iterator[Path]:

@@ -111,6 +111,10 @@ def find_expected(results: Path, grid: Path | None) -> Expected | None:
     if grid is None and not path.is_file():
         return None
     document = read_grid(path)
+    if grid is not None and "expected" not in document and isinstance(document.get("name"), str):
+        # The YAML that grid.py was given: its resolved copy has its name.
+        resolved = results / GRID_IN_RESULTS.parent / "grids" / f"{Path(document['name']).name}.json"
+        document = read_grid(resolved) if resolved.is_file() else document
     if "expected" not in document:
         if grid is None:
             return None

@@ -68,8 +68,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--grid",
         type=Path,
         metavar="FILE",
-        help=f"resolved grid, JSON or YAML, that says what to expect; default: {GRID_IN_RESULTS.as_posix()} below "
-        "--results if it is there, else everything in the suite",
+        help="the grid (its YAML, or the resolved JSON) that says what to expect; default: "
+        f"{GRID_IN_RESULTS.as_posix()} below --results if it is there, else everything in the suite",
     )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing or wrong")
     return parser.parse_args(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,15 @@ def verify_needs(run: Run, root: Path) -> dict[str, str]:
 def already_done(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:
     """The DONE record of this very run on these very parents; None where the work has to be done."""
     done = folder.read_done()
-    return done if done and done["digest"] == run.digest and done["needs"] == needs else None
+    same = done and done["digest"] == run.digest and done["needs"] == needs
+    # The folder of original files is not in a run's name; files from another one are read again.
+    return done if same and done and done.get("data_root") == run.infra.get("data_root") else None
 
 
 def trained_before(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:
     """Facts of a training that an earlier attempt finished on these very parents; None where there is none."""
+    if folder.path.is_dir():
+        os.listdir(folder.path)  # makes NFS look again: all ranks must decide the same
     record = read_json(folder.trained)
     parents = {name: needs[name] for name in run.parents}
     if record and record.get("digest") == run.digest and record.get("parents") == parents:

@@ -84,7 +84,8 @@ def find_work(arguments: argparse.Namespace) -> tuple[Path, str]:
     if arguments.submission is None:
         return arguments.run, arguments.attempt
     submission = json.loads(arguments.submission.read_text(encoding="utf-8"))
-    index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))
+    # A single job may have been submitted from inside somebody's array: the variable is inherited then.
+    index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")) if len(submission["runs"]) > 1 else 0
     path = arguments.submission.resolve().parents[3] / submission["runs"][index]
     # A requeued job keeps its id: the restart count tells its attempts apart.
     attempt = f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
@@ -103,13 +104,15 @@ def work(folder: RunFolder, attempt: Attempt, place: Place) -> int:
         return 0
     if attempt.first and (folder.done.exists() or not trained_before(run, folder, needs)):
         supersede(folder)
-    with tempfile.TemporaryDirectory(prefix="stilts-", dir=scratch_folder()) as caches:
+    # On NFS a library that is still open leaves .nfs files behind; that must not fail a finished run.
+    with tempfile.TemporaryDirectory(prefix="stilts-", dir=scratch_folder(), ignore_cleanup_errors=True) as caches:
         set_environment(Path(caches), run.stage)
         from jobs.stages import run_stage
 
         output, facts = run_stage(run, folder, attempt, place, needs)
     if attempt.first:
-        write_json(folder.done, done_record(run, output, needs, attempt=attempt.id, job=slurm_job(), facts=facts))
+        more = {"attempt": attempt.id, "job": slurm_job(), "data_root": run.infra.get("data_root"), "facts": facts}
+        write_json(folder.done, done_record(run, output, needs, **more))
         attempt.finish("done", "finished")
     return 0
 
@@ -153,8 +156,8 @@ def die_with_parent(parent: int) -> None:
 
 def _rename_job(name: str) -> None:
     """An array has one name; a starting element takes its run's, keeping the tag by which it is found."""
-    job = os.environ["SLURM_JOB_ID"]
-    command = ["scontrol", "update", f"JobId={job}", f"JobName={name}"]
+    # As `12_3`: the plain id of an array's last element is that of the whole array.
+    command = ["scontrol", "update", f"JobId={slurm_job()}", f"JobName={name}"]
     try:
         subprocess.run(command, timeout=30, capture_output=True, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -19,6 +19,8 @@ from stilts.tasks.catalogue import served_targets
 from stilts.training.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
+    import torch
+
     from stilts.training.world import World
 
 Facts = dict[str, Any]
@@ -60,6 +62,9 @@ def fetch(work: Work) -> tuple[str, Facts]:
     """Bring data or a base model into the run's folder (or point at files of a data root)."""
     from stilts.data.fetch import fetch_data, fetch_model
 
+    if not work.attempt.first:
+        return "", {}
+
     if work.run.config["kind"] == "model":
         facts = fetch_model(dict(work.run.config), work.folder.model)
         return tree_digest(work.folder.model), facts
@@ -71,6 +76,9 @@ def fetch(work: Work) -> tuple[str, Facts]:
 def prepare(work: Work) -> tuple[str, Facts]:
     """Tokenise once for all runs of this task, tokenizer and length."""
     from stilts.data.prepare import prepare as prepare_data
+
+    if not work.attempt.first:
+        return "", {}
 
     tokenizer = work.parent("pretrain-", "fetch-model-").model
     source = next(
@@ -91,6 +99,7 @@ def pretrain(work: Work) -> tuple[str, Facts]:
     config = PretrainSettings.model_validate(dict(work.run.config)).model_dump(mode="json")
     texts = [text for name in work.run.parents for text in task_texts(RunFolder(work.root / name).data)]
     facts = pretrain_encoder(config, texts, work.folder.model, open_world(work), work.heartbeat, **_layout(work))
+    close_world()
     return (_model_digest(work.folder) if work.attempt.first else ""), facts
 
 
@@ -136,15 +145,28 @@ STAGES: dict[str, Callable[[Work], tuple[str, Facts]]] = {
 
 def open_world(work: Work) -> World:
     """This process's place among the ranks, with torch.distributed ready for all of them."""
-    import torch
-
     from stilts.training.world import World, init_distributed
 
     place = work.place
-    device = torch.device("cuda", place.local_rank) if torch.cuda.is_available() else torch.device("cpu")
-    world = World(place.rank, place.local_rank, place.size, device)
+    world = World(place.rank, place.local_rank, place.size, _device(place))
     init_distributed(world, meet(place, work.attempt.path))
     return world
+
+
+def close_world() -> None:
+    """Leave the process group together, before the first rank goes on alone to score: NCCL may hang at exit else."""
+    from stilts.training.world import close_distributed
+
+    close_distributed()
+
+
+def _device(place: Place) -> torch.device:
+    """This rank's GPU, or the CPU. A site may show each rank one GPU alone, which is number 0 for all of them."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", place.local_rank % torch.cuda.device_count())
 
 
 def _train(work: Work) -> Facts:
@@ -161,6 +183,7 @@ def _train(work: Work) -> Facts:
     encoder = work.parent("intermediate-", "pretrain-", "fetch-model-").model
     data = {task: work.prepared(task, "train") for task in config["tasks"]}
     facts = train(config, encoder, data, work.folder.model, open_world(work), work.heartbeat, **_layout(work))
+    close_world()
     if work.attempt.first:
         parents = {name: work.needs[name] for name in work.run.parents}
         write_json(work.folder.trained, {"digest": work.run.digest, "parents": parents, "facts": facts})
@@ -177,14 +200,11 @@ def _score(
     work: Work, name: str, head: str | None, model: Path, stage: Stage = "target", layer: int | None = None
 ) -> None:
     """Score one target (or an intermediate task's dev set): predictions first, metric files from them."""
-    import torch
-
     from stilts.evaluation.score import score_target
 
     work.heartbeat.beat(f"score {name}", 0, 1)
-    device = torch.device("cuda", work.place.local_rank) if torch.cuda.is_available() else torch.device("cpu")
     data = work.prepared(name, "train" if stage == "intermediate" else "scored")
-    scores = score_target(model, name, data, work.folder, head, device, layer)
+    scores = score_target(model, name, data, work.folder, head, _device(work.place), layer)
     label = work.run.infra["label"]
     for language, split, metrics, examples in scores:
         metric = MetricFile(

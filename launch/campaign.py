@@ -15,7 +15,7 @@ from typing import Any
 
 from launch.plan import Plan
 from stilts.errors import UserError
-from stilts.runs import RunFolder, canonical_json, read_json, write_json, write_text
+from stilts.runs import RunFolder, canonical_json, read_json, write_json
 from stilts.tasks.catalogue import TARGETS, splits, target_languages
 
 
@@ -44,10 +44,9 @@ class Campaign:
     def write_grid(self, plan: Plan) -> None:
         """Keep the resolved grid (and what its tables should hold) beside the results."""
         resolved = {"grid": plan.grid.model_dump(mode="json"), "expected": expected_cells(plan)}
-        path = self.folder / "grid.json"
-        if read_json(path) != resolved:
-            write_json(path, resolved)
-            write_text(self.folder / "grids" / f"{plan.grid.name}.json", json.dumps(resolved, indent=1) + "\n")
+        for path in (self.folder / "grid.json", self.folder / "grids" / f"{plan.grid.name}.json"):
+            if read_json(path) != resolved:
+                write_json(path, resolved)
 
     def write_specs(self, plan: Plan, run_ids: Iterator[str] | list[str]) -> None:
         """Write the specification of each run that is about to be started; one that is right stays untouched."""

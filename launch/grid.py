@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def dry_run(plan: Plan, campaign: Campaign, arguments: argparse.Namespace, console: Console) -> int:
     """Show the plan against what is on disk and in the queue."""
-    observations, _ = observe(plan, campaign, Ledger(campaign.submissions))
+    observations, _ = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
     actions = decide(plan, observations, _array_limit())
     if arguments.json:
         print(json.dumps(plan_json(plan, observations, actions), indent=1))

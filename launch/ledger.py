@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from launch.slurm import this_user
 from stilts.runs import read_json, write_json
 
 
@@ -20,6 +21,7 @@ class Submission:
     runs: tuple[str, ...]
     time: float
     job_id: str | None
+    user: str
 
     def job_of(self, run_id: str) -> str | None:
         """The run's job as squeue shows it: `12_3`, or `12` where the submission is a single job."""
@@ -29,10 +31,14 @@ class Submission:
 
 
 class Ledger:
-    """The submissions of a campaign, oldest first; the folders are the truth, this is how they are read."""
+    """The submissions of a campaign, oldest first; the folders are the truth, this is how they are read.
 
-    def __init__(self, folder: Path) -> None:
+    `read_only` is for those who only look: what they learn of a job's id stays in memory.
+    """
+
+    def __init__(self, folder: Path, read_only: bool = False) -> None:
         self.folder = folder
+        self.read_only = read_only
         self.submissions = sorted(self._read(), key=lambda submission: submission.time)
         self._by_run: dict[str, list[Submission]] = {}
         for submission in self.submissions:
@@ -43,9 +49,8 @@ class Ledger:
             record = read_json(path)
             if record:
                 job = read_json(path.with_name("job.json")) or {}
-                yield Submission(
-                    record["tag"], record["name"], tuple(record["runs"]), record["time"], job.get("job_id")
-                )
+                runs, user = tuple(record["runs"]), record.get("user", this_user())
+                yield Submission(record["tag"], record["name"], runs, record["time"], job.get("job_id"), user)
 
     def _index(self, submission: Submission) -> None:
         """Put a submission in its place among those of its runs; one that is confirmed replaces its intent."""
@@ -60,15 +65,16 @@ class Ledger:
     def intend(self, name: str, runs: Iterable[str]) -> Submission:
         """Put a submission on disk that is about to be made. Its tag ends the job's name."""
         tag = uuid.uuid4().hex[:8]
-        submission = Submission(tag, f"{name}#{tag}", tuple(runs), time.time(), None)
+        submission = Submission(tag, f"{name}#{tag}", tuple(runs), time.time(), None, this_user())
         record = {"tag": tag, "name": submission.name, "runs": list(submission.runs), "time": submission.time}
-        write_json(self.folder / tag / "submission.json", record)
+        write_json(self.folder / tag / "submission.json", {**record, "user": submission.user})
         return submission
 
     def confirm(self, submission: Submission, job_id: str) -> Submission:
         """Record the job id that sbatch gave (or that was found by the tag)."""
-        write_json(self.folder / submission.tag / "job.json", {"job_id": job_id})
-        confirmed = Submission(submission.tag, submission.name, submission.runs, submission.time, job_id)
+        if not self.read_only:
+            write_json(self.folder / submission.tag / "job.json", {"job_id": job_id})
+        confirmed = replace(submission, job_id=job_id)
         self.submissions = [*(s for s in self.submissions if s.tag != submission.tag), confirmed]
         self._index(confirmed)
         return confirmed

@@ -117,7 +117,8 @@ class Pool:
         folder = self.campaign.run(run_id).path.resolve()
         attempt = f"local-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
         environment = worker_environment(cores, gpu)
-        if not self._computes(run_id):
+        # A fork must not inherit a driver that an import has initialised: on GPUs every run is a process of its own.
+        if not self._computes(run_id) or self.gpus:
             return start_process(self.snapshot, folder, attempt, cores, gpu, environment)
         if self.server is None or self.server.gone:
             environment_of_all = worker_environment(self.cores, ",".join(self.gpus) or None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from stilts.runs import Run, RunFolder, read_json
 
 STATES = ("planned", "pending", "running", "done", "failed", "blocked", "cancelled", "stale")
 LIVE = ("pending", "running")
+SILENCE_S = 900.0  # an attempt that has written nothing for so long is not taken for alive on hearsay
 _NEVER = "DependencyNeverSatisfied"
 
 
@@ -27,6 +29,7 @@ class Observation:
     state: str
     reason: str = ""
     job: str | None = None
+    doomed: bool = False  # its job is in the queue and can never start
 
 
 @dataclass
@@ -47,7 +50,8 @@ def ask_slurm(campaign: Campaign, ledger: Ledger, unfinished: Iterable[str]) -> 
     if not last:
         return queue
     try:
-        queue.live = {(job.tag, job.index): job for job in slurm.squeue() if job.state not in slurm.ENDED}
+        listed = slurm.squeue({submission.user for submission in last.values()})
+        queue.live = {(job.tag, job.index): job for job in listed if job.state not in slurm.ENDED}
     except slurm.SlurmUnavailable as problem:
         queue.known = False
         queue.notes.append(f"{problem}: what is pending or running cannot be told")
@@ -119,7 +123,8 @@ def _judge(
     live = _live(run, ledger, queue)
     if live:
         if live.state == "pending" and (dead or _NEVER in live.reason):
-            return replace(live, state="blocked", reason=f"waits for {_blame(dead, seen) or 'a job that failed'}")
+            reason = f"waits for {_blame(dead, seen) or 'a job that failed'}"
+            return replace(live, state="blocked", reason=reason, doomed=True)
         return live
     if stale is not None:
         return Observation("stale", stale)
@@ -140,8 +145,17 @@ def _started(run_id: str, folder: RunFolder, ledger: Ledger) -> bool:
     """Whether an attempt has begun since the last submission."""
     attempt = last_attempt(folder)
     record = (read_json(attempt / "attempt.json") if attempt else None) or {}
+    return bool(record) and not _is_older(record, run_id, ledger)
+
+
+def _is_older(record: Mapping[str, Any], run_id: str, ledger: Ledger) -> bool:
+    """Whether an attempt was before the last submission; clocks of two machines are compared only for local ones."""
     submissions = ledger.of(run_id)
-    return bool(record) and (not submissions or record.get("started", 0.0) >= submissions[-1].time)
+    if not submissions:
+        return False
+    if record.get("slurm_job") and submissions[-1].job_id:
+        return bool(record["slurm_job"] != submissions[-1].job_of(run_id))
+    return float(record.get("started", 0.0)) < submissions[-1].time
 
 
 def _unfinished(run: Run, finished: Mapping[str, dict[str, Any] | None], unfinished: Mapping[str, str]) -> str | None:
@@ -151,6 +165,8 @@ def _unfinished(run: Run, finished: Mapping[str, dict[str, Any] | None], unfinis
         return "has no DONE"
     if done["digest"] != run.digest:
         return f"holds the result of another configuration (digest {done['digest'][:8]})"
+    if done.get("data_root") != run.infra.get("data_root"):
+        return f"was read from {done.get('data_root')}, the grid says {run.infra.get('data_root')}"
     for need in run.needs:
         parent = finished[need]
         if parent is None or need in unfinished:
@@ -179,7 +195,7 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
     submissions = ledger.of(run.id)
     job = queue.ended.get((submissions[-1].job_id or "", _key(submissions[-1], run.id)[1])) if submissions else None
     record = (read_json(attempt / "attempt.json") if attempt else None) or {}
-    if submissions and submissions[-1].time > record.get("started", 0.0):
+    if _is_older(record, run.id, ledger):
         outcome = None  # what the folder tells is older than the last submission
     elif attempt and record.get("slurm_job") is None:
         job = None  # a local worker took the run over since
@@ -192,7 +208,7 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
     if attempt and record.get("slurm_job") is None and outcome is None:
         return _local(record, attempt)
     if submissions and queue.known:
-        return _vanished(submissions[-1], run.id, job, queue)
+        return _vanished(submissions[-1], run.id, job, queue, attempt)
     if submissions:
         return Observation("pending", "submitted; the queue cannot be asked now", submissions[-1].job_of(run.id))
     return None
@@ -200,7 +216,10 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
 
 def _local(record: Mapping[str, Any], attempt: Path) -> Observation:
     """An attempt of a local worker without an outcome: alive on this host, or killed."""
-    if record.get("host") == socket.gethostname() and _writes(int(record.get("pid", 0)), attempt / "rank0.log"):
+    if record.get("host") != socket.gethostname():
+        if time.time() - _last_sign(attempt) < SILENCE_S:
+            return Observation("running", f"local process {record.get('pid')} on {record.get('host')}")
+    elif _writes(int(record.get("pid", 0)), attempt / "rank0.log"):
         return Observation("running", f"local process {record['pid']}")
     return Observation("cancelled", f"its local process ended without an outcome (attempt {attempt.name})")
 
@@ -216,13 +235,26 @@ def _writes(pid: int, log: Path) -> bool:
         return False
 
 
-def _vanished(submission: Submission, run_id: str, job: slurm.Job | None, queue: Queue) -> Observation | None:
+def _last_sign(attempt: Path) -> float:
+    """When an attempt last wrote anything (seconds of the epoch)."""
+    signs = [attempt / "rank0.log", attempt / "attempt.json", attempt.parents[1] / "progress.json"]
+    return max((path.stat().st_mtime for path in signs if path.exists()), default=0.0)
+
+
+def _vanished(
+    submission: Submission, run_id: str, job: slurm.Job | None, queue: Queue, attempt: Path | None
+) -> Observation | None:
     """Submitted, not in the queue, and nothing in the folder says how it ended."""
     name = submission.job_of(run_id)
     if submission.job_id is None:
         return None  # an intent that never became a job
     if job and job.state == "COMPLETED":
         return Observation("failed", "Slurm: COMPLETED, but its folder has no DONE; see the job's log", name)
+    if job and job.state in slurm.LIVE:
+        # Accounting follows the queue by seconds; after a crash it may believe in a job for ever.
+        if attempt is None or time.time() - max(submission.time, _last_sign(attempt)) < SILENCE_S:
+            return Observation("running", f"has left the queue, accounting still says {job.state}", name)
+        return Observation("failed", f"accounting says {job.state}, but the queue does not have it", name)
     if job:
         return Observation("running", f"Slurm says {job.state}, a state unknown to this version", name)
     known = "Slurm's accounting does not know how" if queue.accounted else "accounting is not available"

@@ -60,14 +60,6 @@ class Plan:
     unready: dict[str, str] = field(default_factory=dict)  # run id to the task that is missing
     cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
 
-    def children(self) -> dict[str, list[str]]:
-        """Run id to the ids of the runs that need it."""
-        children: dict[str, list[str]] = {run_id: [] for run_id in self.runs}
-        for run in self.runs.values():
-            for parent in run.needs:
-                children[parent].append(run.id)
-        return children
-
     def resources(self, run_id: str) -> Resources:
         """The resource class that the run was given."""
         return Resources(**self.runs[run_id].infra["resources"])
@@ -91,14 +83,6 @@ def make_plan(grid: Grid, cluster: Cluster) -> Plan:
     if not planner.plan.runs:
         raise UserError(f"grid '{grid.name}': nothing is left after exclude; the study would have no runs")
     return planner.plan
-
-
-def tasks_of(run: Run) -> tuple[str, ...]:
-    """Task names of a run, as resource rules and selectors see them."""
-    config = run.config
-    if "tasks" in config:
-        return tuple(config["tasks"])
-    return tuple(str(config[key]) for key in ("task", "target") if key in config)
 
 
 class _Planner:

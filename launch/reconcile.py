@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from launch.observe import LIVE, Observation
-from launch.plan import Plan, tasks_of
+from launch.plan import Plan
 from launch.resources import Resources
 from stilts.runs import Run, canonical_json
 
@@ -52,7 +52,7 @@ def decide(plan: Plan, observations: Mapping[str, Observation], max_array: int =
     Doomed jobs (their parent failed or was cancelled: they would wait for ever) are cancelled, and they and
     everything that is neither done nor live is submitted.
     """
-    doomed = [o.job for o in observations.values() if o.state == "blocked" and o.job and o.reason.startswith("waits")]
+    doomed = [o.job for o in observations.values() if o.doomed and o.job]
     wanted = wanted_runs(plan, observations)
     return Actions(doomed, group(plan, wanted, observations, max_array))
 
@@ -200,9 +200,3 @@ def _data_needs(
     return tuple(
         need for need in needs if need != waits and need not in encoders and observations[need].state != "done"
     )
-
-
-def describe_kind(plan: Plan, run_id: str) -> str:
-    """`target mnli`-like words for tables of a plan."""
-    run = plan.runs[run_id]
-    return f"{run.stage} {'+'.join(tasks_of(run))}".strip()

@@ -8,13 +8,17 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator
 
 from launch.document import unknown
+from stilts.errors import UserError
 from stilts.runs import STAGE_VERSIONS
 from stilts.settings import Count, Settings
 from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TEXT, TRAININGS
 
+# Their work is one rank's: several would only wait.
+ONE_RANK_STAGES = ("fetch", "prepare", "retrieval")
+
 
 class Resources(Settings):
-    """One resource class. A rank is one Slurm task with `cpus` cores and, where `gpus` is not 0, one GPU."""
+    """One resource class, for each node: `ranks` Slurm tasks with `cpus` cores each, and `gpus` (one for each rank)."""
 
     nodes: Count = 1
     gpus: Annotated[int, Field(ge=0, strict=True)] = 0
@@ -91,4 +95,12 @@ def choose_resources(rules: Iterable[ResourceRule], stage: str, tasks: Iterable[
     for rule in rules:
         if rule.match.fits(stage, tasks):
             chosen.update(rule.model_dump(exclude={"match"}, exclude_none=True))
-    return Resources(**chosen)
+    resources = Resources(**chosen)
+    if stage in ONE_RANK_STAGES and resources.nodes * resources.ranks_per_node > 1:
+        return resources.model_copy(update={"nodes": 1, "ranks": 1, "gpus": min(1, resources.gpus)})
+    if 0 < resources.gpus < resources.ranks_per_node:
+        raise UserError(
+            f"resources of {stage} {' '.join(tasks)}: {resources.ranks} ranks on a node with {resources.gpus} GPUs; "
+            "every rank needs a GPU of its own, so give at least as many `gpus` as `ranks`"
+        )
+    return resources

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
 import operator
 import os
+import pwd
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,14 @@ class SlurmUnavailable(Exception):
     """A Slurm command is missing, failed or did not answer; the text says which."""
 
 
-def squeue() -> list[Job]:
-    """Every job of this user that is in the queue: one call, arrays expanded.
+def squeue(users: Iterable[str] = ()) -> list[Job]:
+    """Every job of these users (this one, if none is named) that is in the queue: one call, arrays expanded.
 
     Raises SlurmUnavailable.
     """
     # -r and SLURM_BITSTR_LEN=0: long pending array expressions are cut at 64 bytes otherwise.
-    output = _call("squeue", "--noheader", "--array", f"--user={_user()}", "--format=%i|%T|%r|%j")
+    whose = ",".join(sorted(users)) or this_user()
+    output = _call("squeue", "--noheader", "--array", f"--user={whose}", "--format=%i|%T|%r|%j")
     return [job for line in output.splitlines() for job in _parse_queued(line)]
 
 
@@ -90,10 +92,11 @@ def sacct(job_ids: Iterable[str] = (), since: float | None = None) -> list[Job]:
     """
     fields = "--format=JobID,State,ExitCode,JobName"
     if since is None:
-        which = f"--jobs={','.join(job_ids)}"
+        which = ["--allusers", f"--jobs={','.join(job_ids)}"]
     else:
-        which = f"--starttime={time.strftime('%Y-%m-%dT%H:%M:%S', time.localtime(since - 3600))}"
-    output = _call("sacct", "--allocations", "--noheader", "--parsable2", f"--user={_user()}", which, fields)
+        start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 3600))
+        which = [f"--user={this_user()}", f"--starttime={start}"]
+    output = _call("sacct", "--allocations", "--noheader", "--parsable2", *which, fields)
     return [job for line in output.splitlines() for job in _parse_accounted(line)]
 
 
@@ -174,12 +177,27 @@ def submit(
     executor.update_parameters(**sbatch_parameters(name, dependency, resources, cluster, snapshot))
     payload = [str(folder / "submission.json")] * count
     try:
-        jobs = executor.map_array(operator.truth, payload)
+        with _outside_of_jobs():
+            jobs = executor.map_array(operator.truth, payload)
     except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
         raise UserError(f"sbatch refused '{name}': {_last_words(error)}") from None
     except subprocess.TimeoutExpired as error:
         raise SlurmUnavailable(f"sbatch did not answer within {error.timeout} s") from None
     return str(jobs[0].job_id).split("_")[0]
+
+
+@contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Hide the variables of a job that this launcher may run in: sbatch and the new job would obey them.
+
+    SLURM_CONF stays: it says which Slurm to talk to.
+    """
+    prefixes = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")
+    hidden = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith(prefixes) and key != "SLURM_CONF"}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def sbatch_parameters(
@@ -216,8 +234,15 @@ def sbatch_parameters(
         "signal_delay_s": cluster.signal_delay_s,
         "setup": setup,
         "wckey": "",  # some sites refuse an unknown one, and submitit has a default
-        # srun does not inherit --cpus-per-task on Slurm 22.05 to 23.02; one dead rank must end the step.
-        "srun_args": [f"--cpus-per-task={resources.cpus}", "--kill-on-bad-exit=1", "--export=ALL", *cluster.srun],
+        # srun does not inherit --cpus-per-task on Slurm 22.05 to 23.02; one dead rank must end the step, and the
+        # others may leave long before rank 0 has scored (sites set a limit for that, WaitTime).
+        "srun_args": [
+            f"--cpus-per-task={resources.cpus}",
+            "--kill-on-bad-exit=1",
+            "--wait=0",
+            "--export=ALL",
+            *cluster.srun,
+        ],
         "additional_parameters": extra,
         **gpus,
         **{key: value for key, value in optional.items() if value is not None},
@@ -246,5 +271,6 @@ def _last_words(error: Exception) -> str:
     return " ".join(spoken or lines[-1:])
 
 
-def _user() -> str:
-    return getpass.getuser()
+def this_user() -> str:
+    """The user that Slurm will see: not what $USER or $LOGNAME say."""
+    return pwd.getpwuid(os.getuid()).pw_name

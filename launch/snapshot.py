@@ -30,7 +30,20 @@ def take_snapshot(store: Path, source: Path = SOURCE) -> Path:
     folder = store / digest.hexdigest()[:16]
     if not (folder / "SNAPSHOT.json").exists():
         _write(folder, contents, source, digest.hexdigest())
+    _restore(folder, contents)
     return folder
+
+
+def _restore(folder: Path, contents: dict[str, bytes]) -> None:
+    """Put back files that have gone since the copy was made: scratch disks delete what is old, file by file."""
+    for name, content in contents.items():
+        path = folder / name
+        if not path.is_file() or path.stat().st_size != len(content):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+            temporary.write_bytes(content)
+            temporary.chmod(0o444)
+            os.replace(temporary, path)
 
 
 def code_files(source: Path) -> list[str]:

@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"error: {problem}", file=sys.stderr)
         return 2
     campaign = Campaign(arguments.root.absolute())
-    observations, queue = observe(plan, campaign, Ledger(campaign.submissions))
+    observations, queue = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
     if arguments.json:
         print(json.dumps(status_json(plan, observations, queue.notes), indent=1))
         return 0

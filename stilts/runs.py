@@ -20,7 +20,7 @@ from typing import Any
 SPEC_SCHEMA = "stilts.run/1"
 DONE_SCHEMA = "stilts.done/1"
 
-# Raised whenever the same configuration would give another result than before; tests/golden guards it.
+# Raised whenever the same configuration would give another result than before; tests/stilts/test_golden.py guards it.
 STAGE_VERSIONS = {"fetch": 1, "pretrain": 1, "prepare": 1, "intermediate": 1, "target": 1, "retrieval": 1}
 
 

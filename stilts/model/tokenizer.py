@@ -53,6 +53,12 @@ def _train_pieces(lines: list[str], vocabulary: int) -> list[tuple[str, float]]:
         unk_token="<unk>",  # noqa: S106 - a token, no password
         show_progress=False,
     )
+    characters = len({char for line in lines for char in line})
+    if vocabulary <= characters + len(SPECIAL):
+        raise UserError(
+            f"pretrain.vocabulary: {vocabulary} pieces cannot hold the {characters} characters of the text; give at "
+            f"least {2 * characters}"
+        )
     tokenizer.train_from_iterator(lines, trainer)
     trained = json.loads(tokenizer.to_str())["model"]["vocab"][len(SPECIAL) :]
     return [*((token, 0.0) for token in SPECIAL), *_settle([(piece, score) for piece, score in trained])]

@@ -51,7 +51,3 @@ class Heartbeat:
             ]
             with open(self.losses, "a", encoding="utf-8") as file:
                 file.write("".join(lines))
-
-    def log_loss(self, step: int, task: str, loss: float, lr: float) -> None:
-        """Append one update."""
-        self.log_losses([(step, task, loss, lr)])

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from stilts.data.toy import write_toy
 from stilts.runs import Run, RunFolder, write_json
 from tests.support.campaigns import ROOT
 
@@ -146,3 +147,19 @@ def test_ranks_of_a_surrounding_job_are_not_inherited() -> None:
     assert Place.from_environment(inherited) == Place(0, 0, 1)
     step = {"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "2", "SLURM_LOCALID": "0"}
     assert Place.from_environment(step) == Place(2, 0, 4)
+
+
+def test_data_from_another_root_is_read_again(tmp_path: Path) -> None:
+    """The folder of the original files is not in a run's name, so a change of it must be noticed."""
+    for number in (0, 1):
+        write_toy("mnli", tmp_path / f"data{number}", seed=number, sizes={"train": 8, "dev": 8})
+    config = {"kind": "data", "suite": "xtreme", "task": "mnli", "part": "train"}
+    outputs = []
+    for number in (0, 1):
+        run = Run("fetch", "mnli-train", config, infra={"data_root": str(tmp_path / f"data{number}")})
+        folder = RunFolder(tmp_path / "runs" / run.id)
+        write_json(folder.spec, run.spec())
+        code, outcome = execute(folder, f"attempt{number}")
+        assert (code, outcome["reason"]) == (0, "finished")
+        outputs.append((folder.read_done() or {})["output"])
+    assert outputs[0] != outputs[1]

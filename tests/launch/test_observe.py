@@ -277,8 +277,8 @@ def test_a_job_that_nobody_remembers_has_failed(site: Site) -> None:
 def test_what_slurm_knows_of_a_killed_job_comes_with_its_own_reason(site: Site) -> None:
     """A job that failed by itself wrote why; one that was killed wrote nothing or that it was stopped."""
     tag = site.submit(*ENCODERS).tag
-    for run_id, state in zip(ENCODERS, ("failed", "cancelled", "blocked"), strict=True):
-        site.outcome(site.attempt(run_id), state, f"own words: {state}")
+    for index, state in enumerate(("failed", "cancelled", "blocked")):
+        site.outcome(site.attempt(ENCODERS[index], slurm_job=f"12_{index}"), state, f"own words: {state}")
     site.account(f"12_0|FAILED|1:0|x#{tag}", f"12_1|TIMEOUT|0:15|x#{tag}", f"12_2|FAILED|75:0|x#{tag}")
     seen = site.look()
     assert seen[ENCODERS[0]] == Observation("failed", "own words: failed", "12_0")
@@ -420,7 +420,7 @@ def test_a_child_that_can_never_start_is_cancelled_and_submitted_again(site: Sit
     seen = site.look()
     doomed = [seen[TARGETS[run_id]] for run_id in ENCODERS]
     assert [found.state for found in doomed] == ["blocked", "blocked", "running"]
-    assert doomed[1] == Observation("blocked", f"waits for {ENCODERS[1]} (failed)", "13_1")
+    assert doomed[1] == Observation("blocked", f"waits for {ENCODERS[1]} (failed)", "13_1", doomed=True)
     actions = decide(PLAN, seen)
     assert sorted(actions.cancel) == ["13_0", "13_1"]
     assert {TARGETS[run_id] for run_id in ENCODERS[:2]} < set(actions.runs)
@@ -507,8 +507,12 @@ def test_a_process_that_got_the_number_of_a_dead_worker_is_not_it(site: Site) ->
     assert site.state(ENCODERS[0]) == "cancelled"
 
 
-def test_a_worker_on_another_machine_cannot_be_seen(site: Site, worker: subprocess.Popen[bytes]) -> None:
-    site.attempt(ENCODERS[0], "local-1", slurm_job=None, pid=worker.pid, host="elsewhere")
+def test_a_worker_on_another_machine_is_alive_as_long_as_it_writes(site: Site) -> None:
+    attempt = site.attempt(ENCODERS[0], "local-1", slurm_job=None, pid=os.getpid(), host="elsewhere")
+    found = site.look()[ENCODERS[0]]
+    assert (found.state, found.reason) == ("running", f"local process {os.getpid()} on elsewhere")
+    for path in attempt.iterdir():
+        os.utime(path, (0, 0))
     assert site.state(ENCODERS[0]) == "cancelled"
 
 

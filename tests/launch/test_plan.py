@@ -70,7 +70,7 @@ def test_a_larger_grid_holds_the_smaller_one() -> None:
         {"timeout_min": 7},
         {"mem_gb": 99},
         {"gpus": 4, "nodes": 2},
-        {"cpus": 3, "ranks": 2},
+        {"cpus": 3, "ranks": 2, "gpus": 2},
         {"micro_batch": 1},
         {"zero_stage": 3},
         {"qos": "low", "constraint": "a100"},
@@ -501,3 +501,16 @@ def test_golden_names() -> None:
     )
     toy = {**small(axes={"model": "scratch"}), "suite": "toy", "toy": {"sizes": {"train": 8}}}
     assert sorted(ids(grid) | ids(toy)) == GOLDEN
+
+
+def test_every_rank_has_a_gpu_of_its_own() -> None:
+    with pytest.raises(UserError, match="2 ranks on a node with 1 GPUs"):
+        plan_of({**STUDY, "resources": [{"match": {"stage": "target"}, "gpus": 1, "ranks": 2}]})
+
+
+def test_what_one_rank_does_gets_one() -> None:
+    plan = plan_of({**STUDY, "resources": [{"nodes": 2, "gpus": 4}]})
+    asked = {run.stage: plan.resources(run.id) for run in plan.runs.values()}
+    assert (asked["target"].nodes, asked["target"].ranks_per_node) == (2, 4)
+    for stage in ("fetch", "prepare", "retrieval"):
+        assert (asked[stage].nodes, asked[stage].ranks_per_node) == (1, 1)

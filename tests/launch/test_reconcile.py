@@ -84,7 +84,7 @@ def situations(draw: st.DrawFn) -> tuple[Plan, dict[str, Observation], int]:
             state = draw(st.sampled_from(["blocked", "failed", "planned", "stale"])) if share else "planned"
         waits = state == "blocked" and run.id not in plan.unready
         job = f"7_{len(seen)}" if state in ("pending", "running") or (waits and draw(st.booleans())) else None
-        seen[run.id] = Observation(state, "waits for something" if waits else "", job)
+        seen[run.id] = Observation(state, "waits for something" if waits else "", job, doomed=waits and job is not None)
     return plan, seen, draw(st.sampled_from([1, 2, 3, 1001]))
 
 
