@@ -8,6 +8,7 @@ python launch/grid.py --grid quickstart.yaml --executor local
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from pathlib import Path
@@ -41,6 +42,9 @@ exit codes: 0 all done or submitted, 1 some runs failed (local) or a submission 
 """
 
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Parse, plan, observe, and act; every problem of the input is printed at once with exit code 2."""
     arguments = parse_arguments(argv)
@@ -50,6 +54,13 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         for problem in error.problems:
             errors.print(f"[bold red]error:[/bold red] {escape(problem)}", soft_wrap=True)
+        return 2
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        errors.print(f"[bold red]error:[/bold red] {escape(f'{where}{error.strerror}')}", soft_wrap=True)
+        errors.print("make room (or choose another --root); what is finished is kept, the same command continues")
         return 2
     except KeyboardInterrupt:
         errors.print("interrupted; the same command continues this campaign")

@@ -216,7 +216,7 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
 
 def _local(record: Mapping[str, Any], attempt: Path) -> Observation:
     """An attempt of a local worker without an outcome: alive on this host, or killed."""
-    if record.get("host") != socket.gethostname():
+    if record.get("host") not in (None, socket.gethostname()):
         if time.time() - _last_sign(attempt) < SILENCE_S:
             return Observation("running", f"local process {record.get('pid')} on {record.get('host')}")
     elif _writes(int(record.get("pid", 0)), attempt / "rank0.log"):

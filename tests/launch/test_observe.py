@@ -516,6 +516,14 @@ def test_a_worker_on_another_machine_is_alive_as_long_as_it_writes(site: Site) -
     assert site.state(ENCODERS[0]) == "cancelled"
 
 
+def test_an_attempt_that_could_not_even_write_who_it_is_has_ended(site: Site) -> None:
+    """A full disk: the folder and an empty log are there, nothing else."""
+    log = site.campaign.run(ENCODERS[0]).attempts / "local-1" / "rank0.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    assert site.state(ENCODERS[0]) == "cancelled"
+
+
 def test_the_newest_attempt_counts_whatever_its_name(site: Site) -> None:
     site.outcome(site.attempt(ENCODERS[0], "local-9", age_s=900, slurm_job=None), "failed", "old")
     site.outcome(site.attempt(ENCODERS[0], "10.0", age_s=100, slurm_job=None), "failed", "new")
