@@ -95,11 +95,12 @@ def pretrain(work: Work) -> tuple[str, Facts]:
     """Make the small encoder of `model: scratch`: tokenizer, random weights, optional MLM."""
     from stilts.data.texts import task_texts
     from stilts.model.scratch import pretrain as pretrain_encoder
+    from stilts.training.world import close_distributed
 
     config = PretrainSettings.model_validate(dict(work.run.config)).model_dump(mode="json")
     texts = [text for name in work.run.parents for text in task_texts(RunFolder(work.root / name).data)]
     facts = pretrain_encoder(config, texts, work.folder.model, open_world(work), work.heartbeat, **_layout(work))
-    close_world()
+    close_distributed()
     return (_model_digest(work.folder) if work.attempt.first else ""), facts
 
 
@@ -153,13 +154,6 @@ def open_world(work: Work) -> World:
     return world
 
 
-def close_world() -> None:
-    """Leave the process group together, before the first rank goes on alone to score: NCCL may hang at exit else."""
-    from stilts.training.world import close_distributed
-
-    close_distributed()
-
-
 def _device(place: Place) -> torch.device:
     """This rank's GPU, or the CPU. A site may show each rank one GPU alone, which is number 0 for all of them."""
     import torch
@@ -175,6 +169,7 @@ def _train(work: Work) -> Facts:
     if finished is not None:
         return finished
     from stilts.training.train import train
+    from stilts.training.world import close_distributed
 
     config = TrainingSettings.model_validate(
         {key: value for key, value in work.run.config.items() if key not in ("seed", "tasks")}
@@ -183,7 +178,8 @@ def _train(work: Work) -> Facts:
     encoder = work.parent("intermediate-", "pretrain-", "fetch-model-").model
     data = {task: work.prepared(task, "train") for task in config["tasks"]}
     facts = train(config, encoder, data, work.folder.model, open_world(work), work.heartbeat, **_layout(work))
-    close_world()
+    # Together, before the first rank goes on alone to score: NCCL may hang at exit else.
+    close_distributed()
     if work.attempt.first:
         parents = {name: work.needs[name] for name in work.run.parents}
         write_json(work.folder.trained, {"digest": work.run.digest, "parents": parents, "facts": facts})

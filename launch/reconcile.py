@@ -143,7 +143,7 @@ def _cut(
     for members in classes.values():
         for start in range(0, len(members), max_array):
             chunk = tuple(members[start : start + max_array])
-            data = _data_needs(plan, chunk, observations, waits)
+            data = _data_needs(plan, chunk, observations)
             arrays.append(Array(chunk, plan.resources(chunk[0]), after_ok=waits, after_any=data))
     return arrays
 
@@ -171,7 +171,7 @@ def _correspond(
     arrays = []
     for kind in kinds:
         runs = tuple(found[kind] for found in by_kind)
-        data = tuple(need for need in _data_needs(plan, runs, observations, None) if need not in parents.runs)
+        data = _data_needs(plan, runs, observations)
         arrays.append(Array(runs, plan.resources(runs[0]), same_index=parents.runs, after_any=data))
     return arrays
 
@@ -191,12 +191,8 @@ def _encoder(run: Run) -> str | None:
     return run.parents[0] if run.parents else None
 
 
-def _data_needs(
-    plan: Plan, runs: Iterable[str], observations: Mapping[str, Observation], waits: str | None
-) -> tuple[str, ...]:
-    """Unfinished runs besides the encoder that any of these runs needs."""
+def _data_needs(plan: Plan, runs: Iterable[str], observations: Mapping[str, Observation]) -> tuple[str, ...]:
+    """Unfinished runs besides their encoders that any of these runs needs."""
     needs = dict.fromkeys(need for run_id in runs for need in plan.runs[run_id].needs)
     encoders = {_encoder(plan.runs[run_id]) for run_id in runs}
-    return tuple(
-        need for need in needs if need != waits and need not in encoders and observations[need].state != "done"
-    )
+    return tuple(need for need in needs if need not in encoders and observations[need].state != "done")

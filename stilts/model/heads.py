@@ -8,6 +8,8 @@ of different size.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,17 +23,20 @@ from stilts.training.randomness import torch_generator
 INITIAL_STD = 0.02
 
 
-class Head(nn.Module):
-    """A family's layers. `forward` gives logits in fp32."""
+class Head(nn.Module, ABC):
+    """A family's layers."""
 
+    @abstractmethod
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        raise NotImplementedError
+        """Logits in fp32."""
 
+    @abstractmethod
     def loss(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        raise NotImplementedError
+        """Sum of the losses of this batch, and the number of its loss terms."""
 
+    @abstractmethod
     def outputs(self, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """What prediction needs, by name."""
 
     def initialise(self, *purpose: int | str) -> None:
         """Fresh weights: normal(0, 0.02), biases 0, LayerNorm 1 and 0; a function of `purpose` alone."""
