@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from jobs.attempt import Attempt
 from jobs.guard import trained_before
 from jobs.ranks import Place, meet
-from stilts.results import Intermediate, MetricFile, write_metric_file
-from stilts.runs import Run, RunFolder, canonical_json, file_digest, read_json, tree_digest, write_json
+from jobs.scoring import score_digest, score_task
+from jobs.work import Facts, Work
+from stilts.runs import Run, RunFolder, file_digest, read_json, tree_digest, write_json
 from stilts.settings import PretrainSettings, TrainingSettings
 from stilts.tasks.catalogue import served_targets
 from stilts.training.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
-    import torch
-
     from stilts.training.world import World
-
-Facts = dict[str, Any]
-Stage = Literal["target", "intermediate"]
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a stage has at hand."""
-
-    run: Run
-    folder: RunFolder
-    attempt: Attempt
-    place: Place
-    heartbeat: Heartbeat
-    needs: dict[str, str]
-
-    @property
-    def root(self) -> Path:
-        return self.folder.path.parent
-
-    def parent(self, *stages: str) -> RunFolder:
-        """The first parent of one of these stages."""
-        return next(RunFolder(self.root / name) for name in self.run.parents if name.startswith(stages))
-
-    def prepared(self, task: str, part: str) -> Path:
-        """Prepared data of a task's part (train or scored) among everything that this run needs."""
-        name = next(name for name in self.run.needs if name.startswith(f"prepare-{task}-{part}-"))
-        return RunFolder(self.root / name).data
 
 
 def run_stage(run: Run, folder: RunFolder, attempt: Attempt, place: Place, needs: dict[str, str]) -> tuple[str, Facts]:
@@ -66,11 +35,11 @@ def fetch(work: Work) -> tuple[str, Facts]:
         return "", {}
 
     if work.run.config["kind"] == "model":
-        facts = fetch_model(dict(work.run.config), work.folder.model)
+        facts = fetch_model(dict(work.run.config), work.folder.model, work.commits)
         return tree_digest(work.folder.model), facts
     root = work.run.infra.get("data_root")
-    manifest = fetch_data(dict(work.run.config), Path(root) if root else None, work.folder.data)
-    return str(manifest["digest"]), {key: manifest[key] for key in ("counts", "unlabelled", "absent")}
+    manifest = fetch_data(dict(work.run.config), Path(root) if root else None, work.folder.data, work.commits)
+    return str(manifest["digest"]), {key: manifest[key] for key in ("counts", "unlabelled", "absent", "sources")}
 
 
 def prepare(work: Work) -> tuple[str, Facts]:
@@ -110,7 +79,7 @@ def intermediate(work: Work) -> tuple[str, Facts]:
     if not work.attempt.first:
         return "", facts
     for task in work.run.config["tasks"]:
-        _score(work, task, task, work.folder.model, stage="intermediate")
+        score_task(work, task, task, work.folder.model, stage="intermediate")
     return _model_digest(work.folder), facts
 
 
@@ -120,9 +89,10 @@ def target(work: Work) -> tuple[str, Facts]:
     if not work.attempt.first:
         return "", facts
     (training,) = work.run.config["tasks"]
-    for name in served_targets(training, _suite(work)):
-        _score(work, name, training, work.folder.model)
-    return _score_digest(work.folder), facts
+    for name in served_targets(training, work.suite):
+        if work.has_prepared(name, "scored"):
+            score_task(work, name, training, work.folder.model)
+    return score_digest(work.folder), facts
 
 
 def retrieval(work: Work) -> tuple[str, Facts]:
@@ -130,8 +100,9 @@ def retrieval(work: Work) -> tuple[str, Facts]:
     if not work.attempt.first:
         return "", {}
     model = work.parent("intermediate-", "pretrain-", "fetch-model-").model
-    _score(work, work.run.config["target"], None, model, layer=work.run.config.get("layer"))
-    return _score_digest(work.folder), {}
+    layer, sweep = work.run.config.get("layer"), work.run.config.get("sweep", False)
+    score_task(work, work.run.config["target"], None, model, layer=layer, sweep=sweep)
+    return score_digest(work.folder), {}
 
 
 STAGES: dict[str, Callable[[Work], tuple[str, Facts]]] = {
@@ -149,18 +120,9 @@ def open_world(work: Work) -> World:
     from stilts.training.world import World, init_distributed
 
     place = work.place
-    world = World(place.rank, place.local_rank, place.size, _device(place))
+    world = World(place.rank, place.local_rank, place.size, work.device)
     init_distributed(world, meet(place, work.attempt.path))
     return world
-
-
-def _device(place: Place) -> torch.device:
-    """This rank's GPU, or the CPU. A site may show each rank one GPU alone, which is number 0 for all of them."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", place.local_rank % torch.cuda.device_count())
 
 
 def _train(work: Work) -> Facts:
@@ -176,7 +138,7 @@ def _train(work: Work) -> Facts:
     ).model_dump(mode="json")
     config.update(seed=work.run.config["seed"], tasks=work.run.config["tasks"])
     encoder = work.parent("intermediate-", "pretrain-", "fetch-model-").model
-    data = {task: work.prepared(task, "train") for task in config["tasks"]}
+    data = {task: work.prepared_run(task, "train").data for task in config["tasks"]}
     facts = train(config, encoder, data, work.folder.model, open_world(work), work.heartbeat, **_layout(work))
     # Together, before the first rank goes on alone to score: NCCL may hang at exit else.
     close_distributed()
@@ -192,59 +154,7 @@ def _layout(work: Work) -> dict[str, int]:
     return {key: resources[key] for key in ("micro_batch", "zero_stage") if key in resources}
 
 
-def _score(
-    work: Work, name: str, head: str | None, model: Path, stage: Stage = "target", layer: int | None = None
-) -> None:
-    """Score one target (or an intermediate task's dev set): predictions first, metric files from them."""
-    from stilts.evaluation.score import score_target
-
-    work.heartbeat.beat(f"score {name}", 0, 1)
-    data = work.prepared(name, "train" if stage == "intermediate" else "scored")
-    scores = score_target(model, name, data, work.folder, head, _device(work.place), layer)
-    label = work.run.infra["label"]
-    for language, split, metrics, examples in scores:
-        metric = MetricFile(
-            run=work.run.id,
-            model=label["model"],
-            variant=label["variant"],
-            suite=_suite(work),
-            stage=stage,
-            intermediate=Intermediate(**label["intermediate"]),
-            target=name,
-            language=language,
-            split="dev" if split == "dev" else "test",
-            seed=work.run.config.get("seed"),
-            layer=layer,
-            metrics=metrics,
-            examples=examples,
-            provenance={
-                "digest": work.run.digest,
-                "recipe": label["recipe"],
-                "attempt": work.attempt.id,
-                "parents": list(work.run.parents),
-            },
-        )
-        write_metric_file(work.folder.metrics / f"{name}.{split}.{language}.json", metric)
-    work.heartbeat.beat(f"score {name}", 1, 1)
-
-
-def _suite(work: Work) -> Literal["xtreme", "toy"]:
-    """The suite of the prepared data."""
-    name = next(name for name in work.run.needs if name.startswith("prepare-"))
-    spec = read_json(RunFolder(work.root / name).spec) or {}
-    return "toy" if spec["config"]["suite"] == "toy" else "xtreme"
-
-
 def _model_digest(folder: RunFolder) -> str:
     """Digest of an encoder's weights and tokenizer: what a child builds on."""
     files = sorted(path for path in folder.model.iterdir() if path.suffix in (".safetensors", ".json"))
     return hashlib.sha256("\n".join(f"{path.name} {file_digest(path)}" for path in files).encode()).hexdigest()
-
-
-def _score_digest(folder: RunFolder) -> str:
-    """Digest of all figures of a run, without the provenance beside them."""
-    figures = []
-    for path in sorted(folder.metrics.glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        figures.append([record[key] for key in ("target", "language", "split", "metrics")])
-    return hashlib.sha256(canonical_json(figures).encode()).hexdigest()

@@ -146,7 +146,7 @@ def expected_cells(plan: Plan) -> dict[str, Any]:
     asked = {target for _, target in plan.cells}
     grid = plan.grid
     targets = {
-        name: {split: _languages(name, split, grid.suite, grid.languages) for split in splits(name)}
+        name: {split: _languages(name, split, grid.suite, grid.languages_of(name)) for split in splits(name)}
         for name in TARGETS
         if name in asked
     }

@@ -10,7 +10,7 @@ from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TRAININGS, splits, ta
 
 # Assumed real sub-words of one training example (all its sequences). Rough on purpose, not measured on the
 # full sets: a choice example is four context-and-ending pairs, a QA example about 1.1 windows of 180.
-TOKENS_PER_EXAMPLE = {"pair": 42, "choice": 360, "span": 200, "tagging": 28, "retrieval": 20, "mlm": 32}
+TOKENS_PER_EXAMPLE = {"pair": 42, "choice": 360, "span": 200, "tagging": 28, "retrieval": 20, "mining": 60, "mlm": 32}
 
 # A scored example costs a forward pass only: a third of a training step (forward and backward).
 _FORWARD_SHARE = 1 / 3

@@ -2,6 +2,7 @@
 
 python launch/grid.py --grid full_matrix.yaml --dry-run     what would happen
 python launch/grid.py --grid full_matrix.yaml               submit; the same command continues the study
+python launch/grid.py --grid full_matrix.yaml --prepare-only    fetch and tokenise here, where the network is
 python launch/grid.py --grid quickstart.yaml --executor local
 """
 
@@ -11,6 +12,7 @@ import argparse
 import errno
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 if __name__ == "__main__":  # as a script, Python puts launch/ first on its path, not the project
@@ -21,12 +23,14 @@ from rich.markup import escape
 
 from launch.campaign import Campaign
 from launch.cluster import load_cluster
+from launch.data_report import count_note, summary_table, write_report
 from launch.ledger import Ledger
 from launch.local import Pool, default_workers, find_gpus
-from launch.observe import Observation, observe
+from launch.observe import LIVE, Observation, observe
 from launch.plan import Plan, make_plan
+from launch.preparation import preparations, reopen_scored
 from launch.reconcile import Actions, Array, decide
-from launch.show import PoolDisplay, plan_json, plan_tree, print_next, problems_table, stage_table, unready_lines
+from launch.show import PoolDisplay, plan_json, plan_tree, print_next, problems_table, stage_table
 from launch.slurm import SlurmUnavailable, cancel, max_array_size, require_commands
 from launch.snapshot import take_snapshot
 from launch.spec import find_grid, load_grid
@@ -77,6 +81,16 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--executor", choices=("slurm", "local"), default="slurm", help="default: slurm")
     parser.add_argument("--cluster", help="a YAML file, or the name of one in launch/clusters/ (default: default)")
     parser.add_argument("--workers", type=_count, help="local: runs at once (default: one a GPU, else one a core)")
+    parser.add_argument(
+        "--prepare-only",
+        action="store_true",
+        help="fetch data and models and tokenise on this machine (a login node with a network), then stop",
+    )
+    parser.add_argument(
+        "--rescore",
+        action="store_true",
+        help="read the scored sets again and score finished trainings on what is new or changed, without training",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan; write and submit nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     arguments = parser.parse_args(argv)
@@ -92,7 +106,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     campaign = Campaign(arguments.root.absolute())
     if arguments.dry_run:
         return dry_run(plan, campaign, arguments, console)
-    if arguments.executor == "slurm":
+    if arguments.executor == "slurm" and not arguments.prepare_only:
         require_commands()
     with campaign.lock():
         campaign.write_grid(plan)
@@ -100,7 +114,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         observations, queue = observe(plan, campaign, ledger)
         for note in queue.notes:
             console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
-        show_unready(plan, console)
+        if arguments.rescore:
+            reopened = reopen_scored(plan, campaign, observations)
+            console.print(f"reading {len(reopened)} scored sets again; what is unchanged keeps its scores")
+            observations, _ = observe(plan, campaign, ledger)
+        if arguments.prepare_only:
+            return prepare_here(plan, campaign, observations, arguments, console)
         if arguments.executor == "local":
             return run_local(plan, campaign, observations, arguments, console)
         return run_slurm(plan, campaign, ledger, observations, arguments, console)
@@ -115,7 +134,6 @@ def dry_run(plan: Plan, campaign: Campaign, arguments: argparse.Namespace, conso
         return 0
     console.print(plan_tree(plan, observations))
     console.print(stage_table(plan, observations))
-    show_unready(plan, console)
     hours = sum(plan.gpu_hours(run_id) for run_id in actions.runs)
     console.print(
         f"would submit {len(actions.runs)} runs in {len(actions.arrays)} sbatch calls, about {hours:,.0f} GPU-hours "
@@ -155,6 +173,27 @@ def run_slurm(
     return 0
 
 
+def prepare_here(
+    plan: Plan,
+    campaign: Campaign,
+    observations: dict[str, Observation],
+    arguments: argparse.Namespace,
+    console: Console,
+) -> int:
+    """Fetch and tokenise on this machine, each in a process of its own, and report what the data is."""
+    runs = preparations(plan)
+    _refuse_live({run_id: observations[run_id] for run_id in runs})
+    wanted = [run_id for run_id in runs if observations[run_id].state != "done"]
+    code = work_pool(plan, campaign, wanted, arguments, console, gpus=[]) if wanted else 0
+    reports = write_report(plan, campaign)
+    console.print(summary_table(reports))
+    console.print(f"every set with source, licence, counts and checksum: {campaign.folder / 'data.md'}", soft_wrap=True)
+    if not code:
+        told = f"all {len(wanted)} are done" if wanted else "all were done before"
+        console.print(f"{len(runs)} runs bring and tokenise this grid's data: {told}; nothing was submitted")
+    return code
+
+
 def run_local(
     plan: Plan,
     campaign: Campaign,
@@ -164,20 +203,30 @@ def run_local(
 ) -> int:
     """Work through the DAG on this machine."""
     actions = decide(plan, observations)
-    live = [run_id for run_id, seen in observations.items() if seen.state in ("pending", "running")]
-    if live:
-        raise UserError(
-            f"{len(live)} runs of this campaign are pending or running elsewhere (for example {live[0]}, "
-            f"{observations[live[0]].reason or 'in the Slurm queue'}); wait for them or cancel them first"
-        )
-    wanted = actions.runs
-    if not wanted:
+    _refuse_live(observations)
+    if not actions.runs:
         console.print(why_nothing(plan, observations), soft_wrap=True)
         return 0
     _cancel_doomed(actions)
+    code = work_pool(plan, campaign, actions.runs, arguments, console, find_gpus())
+    if note := count_note(write_report(plan, campaign)):
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+    if not code:
+        console.print(f"all {len(actions.runs)} runs are done; they lie in {campaign.root}", soft_wrap=True)
+    return code
+
+
+def work_pool(
+    plan: Plan,
+    campaign: Campaign,
+    wanted: list[str],
+    arguments: argparse.Namespace,
+    console: Console,
+    gpus: list[str],
+) -> int:
+    """Run `wanted` in the local pool; 1 where some of them failed."""
     snapshot = take_snapshot(campaign.code)
     campaign.write_specs(plan, wanted)
-    gpus = find_gpus()
     workers = arguments.workers or default_workers(gpus)
     console.print(
         f"{plan.grid.name}: {len(wanted)} of {len(plan.runs)} runs to do, {workers} at once "
@@ -187,29 +236,29 @@ def run_local(
     pool = Pool(plan, campaign, snapshot, wanted, workers, gpus)
     with PoolDisplay(console, len(wanted)) as display:
         pool.work(display.tick)
-    failed = [run_id for run_id, outcome in pool.outcome.items() if outcome != "done"]
-    if failed:
-        after, _ = observe(plan, campaign, Ledger(campaign.submissions))
-        console.print(problems_table(plan, after) or "")
-        return 1
-    console.print(f"all {len(wanted)} runs are done; they lie in {campaign.root}", soft_wrap=True)
-    return 0
+    if all(outcome == "done" for outcome in pool.outcome.values()):
+        return 0
+    after, _ = observe(plan, campaign, Ledger(campaign.submissions))
+    console.print(problems_table(plan, {run_id: after[run_id] for run_id in pool.outcome}) or "")
+    return 1
+
+
+def _refuse_live(observations: Mapping[str, Observation]) -> None:
+    live = [run_id for run_id, seen in observations.items() if seen.state in LIVE]
+    if live:
+        raise UserError(
+            f"{len(live)} runs of this campaign are pending or running elsewhere (for example {live[0]}, "
+            f"{observations[live[0]].reason or 'in the Slurm queue'}); wait for them or cancel them first"
+        )
 
 
 def why_nothing(plan: Plan, observations: dict[str, Observation]) -> str:
     """Why there is nothing to submit, in one sentence."""
     counts: dict[str, int] = {}
-    for run_id, seen in observations.items():
-        state = "waiting for a later version" if run_id in plan.unready and seen.state != "done" else seen.state
-        counts[state] = counts.get(state, 0) + 1
+    for seen in observations.values():
+        counts[seen.state] = counts.get(seen.state, 0) + 1
     told = ", ".join(f"{count} {state}" for state, count in counts.items())
     return f"nothing to submit: of {len(plan.runs)} runs {told}"
-
-
-def show_unready(plan: Plan, console: Console) -> None:
-    """Say plainly what this version cannot run."""
-    for line in unready_lines(plan):
-        console.print(f"[yellow]cannot run yet:[/yellow] {escape(line)}", soft_wrap=True)
 
 
 def _array_limit() -> int:

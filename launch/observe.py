@@ -117,8 +117,6 @@ def _judge(
     seen: Mapping[str, Observation],
 ) -> Observation:
     """The state of a run that is not done; `stale` is why its DONE does not hold, if there is one."""
-    if run.id in plan.unready:
-        return Observation("blocked", f"{plan.unready[run.id]} cannot run in this version")
     dead = [need for need in run.needs if seen[need].state in ("failed", "cancelled", "blocked", "planned", "stale")]
     live = _live(run, ledger, queue)
     if live:

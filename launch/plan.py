@@ -13,6 +13,7 @@ from launch.expand import Combination, expand
 from launch.names import joiner_of, name_of, slug_of
 from launch.recipes import Bundle, make_bundle, recipe_of, training_config, variant_text
 from launch.resources import Resources, choose_resources
+from launch.sources import describe_source, is_at_hand
 from launch.spec import Grid
 from stilts.errors import UserError
 from stilts.results import DEFAULT_MODEL
@@ -57,18 +58,11 @@ class Plan:
     grid: Grid
     cluster: Cluster
     runs: dict[str, Run] = field(default_factory=dict)
-    unready: dict[str, str] = field(default_factory=dict)  # run id to the task that is missing
     cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
 
     def resources(self, run_id: str) -> Resources:
         """The resource class that the run was given."""
         return Resources(**self.runs[run_id].infra["resources"])
-
-    def missing(self) -> list[str]:
-        """Tasks and targets of the grid that this version cannot run or score yet."""
-        asked = {target for _, target in self.cells}
-        unscored = {f"target {name}" for name in asked if not TARGETS[name].ready}
-        return sorted({*self.unready.values(), *unscored})
 
     def gpu_hours(self, run_id: str) -> float:
         """Estimated GPU-hours of one run (see `launch/cost.py` for what the estimate assumes)."""
@@ -77,8 +71,9 @@ class Plan:
 
 def make_plan(grid: Grid, cluster: Cluster) -> Plan:
     """Expand a grid into its DAG. Raises UserError where settings contradict each other."""
-    planner = _Planner(grid, cluster)
-    for combination in expand(grid):
+    combinations = expand(grid)
+    planner = _Planner(grid, cluster, {combination.target for combination in combinations})
+    for combination in combinations:
         planner.add(combination)
     if not planner.plan.runs:
         raise UserError(f"grid '{grid.name}': nothing is left after exclude; the study would have no runs")
@@ -88,8 +83,9 @@ def make_plan(grid: Grid, cluster: Cluster) -> Plan:
 class _Planner:
     """Adds runs to a plan; the same configuration always gives the same run."""
 
-    def __init__(self, grid: Grid, cluster: Cluster) -> None:
+    def __init__(self, grid: Grid, cluster: Cluster, asked: set[str]) -> None:
         self.plan = Plan(grid, cluster)
+        self.asked = asked
         self.rules = [*cluster.resources, *grid.resources]
         self.recipes: dict[str, str] = {}
         self.bundle = lru_cache(maxsize=None)(partial(make_bundle, grid))
@@ -99,6 +95,7 @@ class _Planner:
         self.chained = lru_cache(maxsize=None)(self._chained)
         self.trained = lru_cache(maxsize=None)(self._trained)
         self.variant = lru_cache(maxsize=None)(self._variant)
+        self.served = lru_cache(maxsize=None)(self._served)
 
     def add(self, combination: Combination) -> None:
         """Add the run of one combination with all its ancestors, and its cell."""
@@ -122,8 +119,8 @@ class _Planner:
     def _variant(self, overrides: tuple[tuple[str, Any], ...], mode: str, scratch: bool) -> str:
         return variant_text(self.bundle(overrides), mode, scratch)
 
-    def _put(self, run: Run, tasks: tuple[str, ...], row: Row | None, unready: str | None) -> Run:
-        """Add a run with its resources and label, unless it is there; inherit what its parents cannot do."""
+    def _put(self, run: Run, tasks: tuple[str, ...], row: Row | None) -> Run:
+        """Add a run with its resources and label, unless it is there."""
         known = self.plan.runs.get(run.id)
         if known is not None:
             if known.digest != run.digest:
@@ -134,16 +131,13 @@ class _Planner:
         # Two GPUs take half of the time: the hours on one are the GPU-hours of any number.
         hours = estimate_hours(run, self.plan.cluster.tokens_per_second)
         infra["gpu_hours"] = hours if resources.gpus else 0.0
-        if run.stage == "fetch" and self.plan.grid.data_root:
+        if run.config.get("kind") == "data" and "source" not in run.config and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
         if row is not None:
             infra["label"] = {"model": row.model_name, "intermediate": row.intermediate, "variant": row.variant}
             infra["label"]["recipe"] = self._recipe(run)
         run = Run(run.stage, run.slug, run.config, run.parents, run.scores, infra)
         self.plan.runs[run.id] = run
-        reason = unready or next((self.plan.unready[p] for p in run.needs if p in self.plan.unready), None)
-        if reason:
-            self.plan.unready[run.id] = reason
         return run
 
     def _recipe(self, run: Run) -> str:
@@ -159,8 +153,9 @@ class _Planner:
         """The pretrained encoder: fetched by name or path, or made from scratch."""
         if model != "scratch":
             slug = "model-" + slug_of(model.rstrip("/").rsplit("/", 1)[-1])
-            config: dict[str, Any] = {"kind": "model", "model": model, "revision": "main"}
-            return self._put(Run("fetch", slug, config), ("model",), None, None)
+            revision = self.plan.grid.revisions.get(model, "main")
+            config: dict[str, Any] = {"kind": "model", "model": model, "revision": revision}
+            return self._put(Run("fetch", slug, config), ("model",), None)
         settings = self.bundle(overrides).pretrain
         toy = self.plan.grid.suite == "toy"
         if not settings.text and not toy:
@@ -171,7 +166,7 @@ class _Planner:
         texts = tuple(sorted(settings.text)) or (TEXT,)
         parents = tuple(self._fetched(*_text_source(name)).id for name in texts)
         config = {**settings.changed(), "text": list(texts)}
-        return self._put(Run("pretrain", "scratch", config, parents), ("scratch",), None, None)
+        return self._put(Run("pretrain", "scratch", config, parents), ("scratch",), None)
 
     def _fetched(self, task: str, part: str) -> Run:
         grid = self.plan.grid
@@ -180,14 +175,15 @@ class _Planner:
             config["languages"] = self._languages(task)
         if grid.suite == "toy":
             config["toy"] = grid.toy.changed()
+        config |= describe_source(task, part, grid)
         slug = task if task == TEXT else f"{task}-{part}"
-        return self._put(Run("fetch", slug, config), (task,), None, _unready(task, part))
+        return self._put(Run("fetch", slug, config), (task,), None)
 
     def _languages(self, target: str) -> list[str]:
         expected = sorted({code for split in splits(target) for code in target_languages(target, split, self.suite)})
-        asked = self.plan.grid.languages
+        asked = self.plan.grid.languages_of(target)
         chosen = expected if asked is None else [language for language in expected if language in asked]
-        if not chosen:
+        if not chosen and target in self.asked:
             raise UserError(
                 f"target '{target}' has none of the languages that the grid asks for ({', '.join(asked or [])}); "
                 f"it has {', '.join(expected)}"
@@ -204,7 +200,7 @@ class _Planner:
         if family == "span":
             config["stride"] = max_length // 3  # 128 of 384, as XTREME's scripts
         parents = (base.id, self._fetched(task, part).id)
-        return self._put(Run("prepare", f"{task}-{part}", config, parents), (task,), None, _unready(task, part))
+        return self._put(Run("prepare", f"{task}-{part}", config, parents), (task,), None)
 
     def _multitask(
         self, tasks: tuple[str, ...], base: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row
@@ -231,10 +227,9 @@ class _Planner:
         for task in tasks:
             family = INTERMEDIATES[task].family
             parents.append(self.prepared(task, "train", family, base, recipes[task]["max_length"]).id)
-        reason = next((_unready(task, "train") for task in tasks if _unready(task, "train")), None)
         joiner = "+" if row.mode == "multitask" else "-then-"
         slug = f"{name_of(row.tasks, joiner)}-s{seed}"
-        return self._put(Run("intermediate", slug, config, tuple(parents)), tasks, row, reason)
+        return self._put(Run("intermediate", slug, config, tuple(parents)), tasks, row)
 
     def _trained(self, training: str, encoder: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row) -> Run:
         settings = self.bundle(overrides).target
@@ -243,13 +238,23 @@ class _Planner:
         family = TRAININGS[training].family
         data = self.prepared(training, "train", family, base, recipe["max_length"])
         scores = tuple(
-            self.prepared(target, "scored", family, base, recipe["max_length"]).id
-            for target in served_targets(training, self.suite)
+            self.prepared(target, "scored", family, base, recipe["max_length"]).id for target in self.served(training)
         )
         config = training_config({training: recipe}, settings, seed)
         slug = f"{training}-{name_of(row.tasks, joiner_of(row.mode))}-s{seed}"
         run = Run("target", slug, config, (encoder.id, data.id), scores)
-        return self._put(run, (training,), row, _unready(training, "scored"))
+        return self._put(run, (training,), row)
+
+    def _served(self, training: str) -> tuple[str, ...]:
+        """Targets that a training is scored on: those that the grid asks for, and others whose data is at hand.
+
+        A grid filters tables, not scoring; but it must not wait for files of targets that nobody asked for.
+        """
+        return tuple(
+            target
+            for target in served_targets(training, self.suite)
+            if target in self.asked or is_at_hand(target, self._languages(target), self.plan.grid)
+        )
 
     def _retrieval(self, target: str, encoder: Run, bundle: Bundle, row: Row, seed: int) -> Run:
         """Scoring without training: the pretrained encoder's run has no seed and is shared by all of them."""
@@ -261,7 +266,7 @@ class _Planner:
             config["seed"] = seed
         slug = f"{target}-{name_of(row.tasks, joiner_of(row.mode))}" + (f"-s{seed}" if row.tasks else "")
         run = Run("retrieval", slug, config, (encoder.id,), (data.id,))
-        return self._put(run, (target,), row, _unready(target, "scored"))
+        return self._put(run, (target,), row)
 
     def _base_of(self, run: Run) -> Run:
         while run.stage == "intermediate":
@@ -272,11 +277,3 @@ class _Planner:
 def _text_source(name: str) -> tuple[str, str]:
     """(task, part) whose fetched files hold a text: a target's text is that of its languages."""
     return (name, "scored") if name in TARGETS else (name, "train")
-
-
-def _unready(task: str, part: str) -> str | None:
-    """What a run waits for where this version does not have the task yet."""
-    if task in INTERMEDIATES and part == "train":
-        return None if INTERMEDIATES[task].ready else f"intermediate task {task}"
-    known = TARGETS.get(task) or TRAININGS.get(task)
-    return None if known is None or known.ready else f"target {task}"

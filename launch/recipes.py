@@ -51,7 +51,9 @@ def variant_text(bundle: Bundle, mode: str, scratch: bool) -> str:
     parts: list[str] = []
     for name in Bundle.__dataclass_fields__:
         if name not in unused:
-            parts.extend(_spell_settings(name, getattr(bundle, name).changed()))
+            changed = getattr(bundle, name).changed()
+            changed.pop("sweep", None)  # more figures of the same row
+            parts.extend(_spell_settings(name, changed))
     return "; ".join(sorted(parts))
 
 

@@ -58,12 +58,8 @@ def decide(plan: Plan, observations: Mapping[str, Observation], max_array: int =
 
 
 def wanted_runs(plan: Plan, observations: Mapping[str, Observation]) -> list[str]:
-    """Runs to start, parents first: not done, not live, and able to run in this version."""
-    return [
-        run_id
-        for run_id in plan.runs
-        if observations[run_id].state not in ("done", *LIVE) and run_id not in plan.unready
-    ]
+    """Runs to start, parents first: neither done nor live."""
+    return [run_id for run_id in plan.runs if observations[run_id].state not in ("done", *LIVE)]
 
 
 def group(plan: Plan, wanted: Iterable[str], observations: Mapping[str, Observation], max_array: int) -> list[Array]:

@@ -55,7 +55,6 @@ def plan_json(plan: Plan, observations: Mapping[str, Observation], actions: Acti
         "submits": actions.runs,
         "sbatch_calls": len(actions.arrays),
         "gpu_hours": round(left, 3),
-        "cannot_run_yet": unready_lines(plan),
     }
 
 
@@ -68,18 +67,6 @@ def status_json(plan: Plan, observations: Mapping[str, Observation], notes: Iter
     ]
     counts = Counter(observation.state for observation in observations.values())
     return {"runs": runs, "counts": {state: counts[state] for state in STATES}, "notes": list(notes)}
-
-
-def unready_lines(plan: Plan) -> list[str]:
-    """What this version cannot do yet, and how many runs wait for it; nothing where it can do all."""
-    missing = plan.missing()
-    lines = []
-    for kind in ("intermediate task", "target"):
-        names = [name.removeprefix(f"{kind} ") for name in missing if name.startswith(f"{kind} ")]
-        if names:
-            waiting = sum(reason.startswith(f"{kind} ") for reason in plan.unready.values())
-            lines.append(f"{kind}s {', '.join(names)} ({waiting} of {len(plan.runs)} runs wait for them)")
-    return lines
 
 
 def stage_table(plan: Plan, observations: Mapping[str, Observation]) -> Table:
@@ -147,7 +134,6 @@ def problems_table(plan: Plan, observations: Mapping[str, Observation], limit: i
     """Runs that need attention, with the reason; None where all is well."""
     bad = ("failed", "cancelled", "blocked", "stale")
     troubled = [(run_id, seen) for run_id, seen in observations.items() if seen.state in bad]
-    troubled = [(run_id, seen) for run_id, seen in troubled if run_id not in plan.unready]
     if not troubled:
         return None
     table = Table("run", "state", "why", title="needs attention", title_justify="left")

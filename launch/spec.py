@@ -37,7 +37,9 @@ class Grid(Settings):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     suite: Literal["xtreme", "toy"] = "xtreme"
     data_root: str | None = Field(None, pattern=r"^[^\x00]+$")
-    languages: list[str] | None = None
+    hub: list[str] = Field(default_factory=list)
+    revisions: dict[str, str] = Field(default_factory=dict)
+    languages: dict[str, list[str]] = Field(default_factory=dict)
     axes: dict[str, Any]
     zip: list[dict[str, list[Any]]] = Field(default_factory=list)
     include: list[Assignment] = Field(default_factory=list)
@@ -49,10 +51,30 @@ class Grid(Settings):
     retrieval: RetrievalSettings = RetrievalSettings()
     resources: list[ResourceRule] = Field(default_factory=list)
 
+    @field_validator("hub", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _list_is_for_all(cls, value: Any) -> Any:
+        if not isinstance(value, (list, dict)):
+            raise ValueError("give a list of languages, or for single targets a list each")
+        return {"all": value} if isinstance(value, list) else value
+
     @field_validator("axes")
     @classmethod
     def _axes_hold_lists(cls, axes: dict[str, Any]) -> dict[str, list[Any]]:
         return {name: values if isinstance(values, list) else [values] for name, values in axes.items()}
+
+    def languages_of(self, target: str) -> list[str] | None:
+        """The languages that the grid asks for; None: all of the target's."""
+        return self.languages.get(target, self.languages.get("all"))
+
+    def reads_hub(self, task: str) -> bool:
+        """Whether a task comes from its hub set: where the grid says so, or names no folder of original files."""
+        return self.suite == "xtreme" and (self.data_root is None or task in self.hub or "all" in self.hub)
 
 
 def find_grid(name: str) -> Path:
@@ -196,7 +218,8 @@ def setting_keys() -> list[str]:
         "retrieval": RetrievalSettings,
     }
     simple = [f"{group}.{key}" for group, model in groups.items() for key in model.model_fields if key != "tasks"]
-    return [key for key in simple if not key.endswith(".sampling")] + ["intermediate.sampling.cap"]
+    # A sweep adds figures to a row, so it makes no other row.
+    return [key for key in simple if not key.endswith((".sampling", ".sweep"))] + ["intermediate.sampling.cap"]
 
 
 def setting_problem(name: str, value: Any) -> str | None:
@@ -255,11 +278,26 @@ def _check_names(document: Document, raw: dict[str, Any]) -> None:
     for split in sizes if isinstance(sizes, dict) else ():
         if split not in SIZED_SPLITS:
             document.say(("toy", "sizes", split), unknown(f"split '{split}'", split, SIZED_SPLITS))
+    _check_languages(document, raw)
+    hub = raw.get("hub")
+    tasks = ["all", *dict.fromkeys((*INTERMEDIATES, *TRAININGS, *TARGETS))]
+    for index, task in enumerate(hub if isinstance(hub, list) else [hub] if isinstance(hub, str) else []):
+        if task not in tasks:
+            document.say(("hub", index), unknown(f"task '{task}'", str(task), tasks))
+
+
+def _check_languages(document: Document, raw: dict[str, Any]) -> None:
     known = _known_languages(_suite(raw))
+    targets = ["all", *(TOY_TARGETS if _suite(raw) == "toy" else TARGETS)]
     languages = raw.get("languages")
-    for index, language in enumerate(languages if isinstance(languages, list) else ()):
-        if language not in known:
-            document.say(("languages", index), unknown(f"language '{language}'", str(language), known))
+    groups = languages.items() if isinstance(languages, dict) else [(None, languages)]
+    for target, names in groups:
+        if target is not None and target not in targets:
+            document.say(("languages", target), unknown(f"target '{target}'", str(target), targets))
+        for index, language in enumerate(names if isinstance(names, list) else ()):
+            if isinstance(language, str) and language not in known:
+                place = ("languages", index) if target is None else ("languages", target, index)
+                document.say(place, unknown(f"language '{language}'", language, known))
 
 
 def _inside(raw: dict[str, Any], group: str, key: str) -> Any:

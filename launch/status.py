@@ -2,6 +2,7 @@
 
 python launch/status.py --grid full_matrix.yaml
 python launch/status.py --grid full_matrix.yaml --json
+python launch/status.py --grid full_matrix.yaml --data      what data it stands on
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from rich.console import Console
 
 from launch.campaign import Campaign
 from launch.cluster import load_cluster
+from launch.data_report import count_note, list_lines, list_sets
 from launch.ledger import Ledger
 from launch.observe import observe
 from launch.plan import make_plan
-from launch.show import problems_table, stage_table, status_json, unready_lines
+from launch.show import problems_table, stage_table, status_json
 from launch.spec import find_grid, load_grid
 from stilts.errors import UserError
 
@@ -35,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path("runs"), help="campaign folder (default: runs/)")
     parser.add_argument("--cluster", help="as given to grid.py; the states do not depend on it")
     parser.add_argument("--json", action="store_true", help="every run and the counts as JSON")
+    parser.add_argument("--data", action="store_true", help="every data set: source, licence, counts, checksum")
     arguments = parser.parse_args(argv)
     console = Console(highlight=False)
     try:
@@ -44,6 +47,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"error: {problem}", file=sys.stderr)
         return 2
     campaign = Campaign(arguments.root.absolute())
+    if arguments.data:
+        print(list_lines(list_sets(plan, campaign)))
+        return 0
     observations, queue = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
     if arguments.json:
         print(json.dumps(status_json(plan, observations, queue.notes), indent=1))
@@ -53,9 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     if attention:
         console.print(attention)
         console.print("the same grid.py command repairs what failed, was cancelled or is blocked")
-    for line in unready_lines(plan):
-        console.print(f"cannot run yet: {line}", soft_wrap=True, markup=False)
-    for note in queue.notes:
+    for note in [*queue.notes, *filter(None, [count_note(list_sets(plan, campaign))])]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
     return 0
 

@@ -88,9 +88,13 @@ class PretrainSettings(Settings):
 
 
 class RetrievalSettings(Settings):
-    """Sentence retrieval: the layer of the hidden-state tuple (None: 14 of 24, or the same fraction of the depth)."""
+    """Sentence retrieval: the layer of the hidden-state tuple (None: 14 of 24, or the same fraction of the depth).
+
+    `sweep` scores every other layer too, from the same forward passes.
+    """
 
     layer: Annotated[int, Field(ge=0, strict=True)] | None = None
+    sweep: bool = False
     max_length: Length = 512  # XTREME's retrieval scripts
 
 

@@ -1,7 +1,8 @@
-"""CoNLL-U and XTREME's two-column tagging files as sentences of words and universal part-of-speech tags.
+"""CoNLL-U as sentences of words and universal part-of-speech tags.
 
 The rules are those of XTREME's conversion (google-research/xtreme: utils_preprocess.py, third_party/
-ud-conversion-tools): a multi-word token stands in its fused form with ONE tag.
+ud-conversion-tools): a multi-word token stands in its fused form with ONE tag. A word of which nothing remains
+without zero-width non-joiners and blanks is the empty word and keeps its place and tag.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stilts.data.examples import Example, Reading, Sentence
-from stilts.data.lines import Problems, Refused, read_lines, split_columns
-from stilts.errors import UserError
+from stilts.data.lines import Ids, Problems, Refused, read_lines, require_rows, split_columns
+from stilts.data.tagged import check_tag
 from stilts.tasks.catalogue import UPOS
 
 COLUMNS = 10
@@ -42,16 +43,19 @@ class _Block:
 
     def __init__(self) -> None:
         self.id = ""
+        self.line = 0
         self.words: list[_Word] = []
         self.ranges: dict[int, tuple[int, _Word]] = {}
 
 
-def read_conllu(path: Path, language: str) -> Reading:
-    """Sentences of a treebank file; those with (almost) all words blanked to "_" are skipped (French FTB).
+def read_conllu(path: Path, language: str, ids: Ids | None = None, treebank: str = "") -> Reading:
+    """Sentences of a treebank file; those with (almost) all words blanked to "_" are skipped (French FTB, and all of
+    English ESL, Arabic NYUAD and Japanese BCCWJ, whose texts are licensed).
 
-    Raises UserError with file and line: columns, numbering, ranges, tags, encoding; or no sentence at all.
+    `treebank`: put before the ids, for sets of several treebanks, each of which numbers its own sentences.
+    Raises UserError with file and line: columns, numbering, ranges, tags, ids, encoding; or no sentence at all.
     """
-    problems = Problems(path)
+    problems, ids = Problems(path), ids or Ids()
     examples: list[Example] = []
     skipped = 0
     for number, block in enumerate(_read_blocks(path, problems)):
@@ -59,33 +63,17 @@ def read_conllu(path: Path, language: str) -> Reading:
         blanks = sum(word.form == "_" for word in words)
         if blanks and blanks >= len(words) - 1:
             skipped += 1
-        else:
-            examples.append(_make_sentence(block.id or f"{path.stem}-{number}", words, problems))
-    problems.report()
-    if not examples:
-        raise UserError(f"{path}: no sentence with words in it; fetch the file again")
-    return Reading(examples, skipped)
-
-
-def read_tagged_words(path: Path) -> Reading:
-    """XTREME's `word TAB tag` lines with a blank line after each sentence."""
-    problems = Problems(path)
-    examples: list[Example] = []
-    words: list[_Word] = []
-    for number, line in [*read_lines(path), (0, "")]:
-        if line.strip():
+            continue
+        if block.id:
             try:
-                form, tag = split_columns(line, 2, "word tag")
-                words.append(_Word(number, form, tag))
+                ids.add(treebank + block.id, path, block.line)
             except Refused as refusal:
-                problems.add(number, str(refusal))
-        elif words:
-            examples.append(_make_sentence(f"{path.stem}-{len(examples)}", words, problems))
-            words = []
+                problems.add(block.line, str(refusal))
+        examples.append(_make_sentence(treebank + (block.id or f"{path.stem}-{number}"), words, problems))
     problems.report()
-    if not examples:
-        raise UserError(f"{path}: no sentence in it; fetch the file again")
-    return Reading(examples)
+    if not skipped:
+        require_rows(path, examples, "sentence with words")
+    return Reading(examples, skipped)
 
 
 def _read_blocks(path: Path, problems: Problems) -> Iterator[_Block]:
@@ -93,7 +81,7 @@ def _read_blocks(path: Path, problems: Problems) -> Iterator[_Block]:
     for number, line in [*read_lines(path), (0, "")]:
         if line.startswith("#"):
             if line.startswith("# sent_id = "):
-                block.id = line.removeprefix("# sent_id = ").strip()
+                block.id, block.line = line.removeprefix("# sent_id = ").strip(), number
         elif line.strip():
             try:
                 _add_line(block, number, line)
@@ -168,7 +156,9 @@ def _count_ancestors(words: list[_Word], number: int) -> int:
 
 def _make_sentence(name: str, words: list[_Word], problems: Problems) -> Sentence:
     for word in words:
-        if word.tag not in UPOS:
-            problems.add(word.line, f"tag {word.tag!r} of {word.form!r} is not one of {' '.join(UPOS)}")
+        try:
+            check_tag(word.tag, word.form, UPOS)
+        except Refused as refusal:
+            problems.add(word.line, str(refusal))
     forms = (word.form.replace(ZERO_WIDTH_NON_JOINER, "").replace(" ", "") for word in words)
     return Sentence(name, tuple(forms), tuple(word.tag for word in words))

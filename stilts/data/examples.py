@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pair:
-    """Two texts and the name of their relation."""
+    """Two texts and the name of their relation; no label where the release keeps it back."""
 
     id: str
     text: str
     second_text: str
-    label: str
+    label: str | None
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Question:
-    """A question whose answers are stretches of the context; the first answer is the one to train on."""
+    """A question whose answers are stretches of the context; the first answer is the one to train on.
+
+    No answer: the context has none (SQuAD 2.0), or the release keeps the answers back.
+    """
 
     id: str
     question: str
@@ -45,7 +48,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Sentence:
-    """Words and as many tags."""
+    """Words and as many tags; no tags at all where the release keeps them back."""
 
     id: str
     words: tuple[str, ...]
@@ -54,12 +57,28 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Translation:
-    """Row i of a retrieval set: the i-th English query, the i-th foreign candidate, the query's right candidate."""
+    """Row i of a retrieval set: the i-th English query, the i-th foreign candidate, the query's right candidate.
+
+    No gold where the release keeps the order of the candidates back.
+    """
 
     id: str
     query: str
     candidate: str
-    gold: int
+    gold: int | None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One sentence of a corpus to be mined for translations (BUCC), foreign or English.
+
+    `partners`: ids of the English sentences that the gold list names for a foreign one.
+    """
+
+    id: str
+    text: str
+    english: bool
+    partners: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,7 +89,7 @@ class Text:
     second_text: str
 
 
-Example = Pair | Choice | Question | Sentence | Translation | Text
+Example = Pair | Choice | Question | Sentence | Translation | Line | Text
 
 
 @dataclass(frozen=True)

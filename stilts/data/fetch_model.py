@@ -10,6 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from stilts.data.commits import hold_commit
 from stilts.data.folders import new_folder
 from stilts.errors import UserError
 
@@ -30,8 +31,10 @@ PATTERNS = (
 )
 
 
-def fetch_model(config: Mapping[str, Any], out: Path) -> dict[str, Any]:
+def fetch_model(config: Mapping[str, Any], out: Path, commits: Path) -> dict[str, Any]:
     """Copy `config["model"]`, a local folder or a name on the Hugging Face hub, to `out`.
+
+    `commits` is the folder that holds the campaign to one commit of each repository.
 
     Afterwards `from_pretrained(out)` loads and `out/tokenizer.json` exists. Returns facts: commit (None
     for a local folder), model type, number of parameters, size of the vocabulary.
@@ -45,7 +48,7 @@ def fetch_model(config: Mapping[str, Any], out: Path) -> dict[str, Any]:
     elif model.startswith((".", "/", "~")):
         raise UserError(f"model {model}: no such folder; give a folder with config.json, or a name on the hub")
     else:
-        source = _download(model, revision)
+        source = _download(model, revision, commits)
         commit = source.name  # the hub's cache names a snapshot after its commit
     _check_source(source, model)
     with new_folder(out) as folder:
@@ -55,13 +58,18 @@ def fetch_model(config: Mapping[str, Any], out: Path) -> dict[str, Any]:
     return {"model": model, "revision": revision, "commit": commit, **facts}
 
 
-def _download(model: str, revision: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def _download(model: str, revision: str, commits: Path) -> Path:
+    """The snapshot's folder in the hub's cache, at the commit that the campaign holds."""
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionResolutionError
+
+    def resolve() -> str:
+        return str(HfApi().resolve_revision(model, repo_type="model", revision=revision).resolved)
 
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=list(PATTERNS)))
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+        commit = hold_commit(commits, model, revision, resolve, kind="model")
+        return Path(snapshot_download(model, revision=commit, allow_patterns=list(PATTERNS)))
+    except (HfHubHTTPError, HFValidationError, RevisionResolutionError, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"model {model} (revision {revision}): cannot be fetched from the hub: {reason}; check the name and the "

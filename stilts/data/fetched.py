@@ -45,7 +45,11 @@ class Fetched:
                 problems.append(f"{path}: has changed since it was fetched for {name}; put it back or fetch again")
         if problems:
             raise UserError(problems)
-        return read_set(self.manifest["task"], name, paths)
+        return read_set(self.manifest["task"], name, paths, labelled=self.is_labelled(name))
+
+    def is_labelled(self, name: str) -> bool:
+        """False for a set whose labels the release keeps back: it is predicted and never scored."""
+        return name not in self.manifest["unlabelled"]
 
 
 def combine_digests(digests: Mapping[str, Any]) -> str:

@@ -1,93 +1,29 @@
-"""Where the original files of each set lie under a data root: what the archives unpack to, what XTREME's download
-makes, and small slices of either."""
+"""Finding the original files of each set under a data root, by the layouts of `stilts/data/layouts.py`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from stilts.data import ccg, pairs, squad, tagged
+from stilts.data.layouts import LANG3, LAYOUTS
 from stilts.data.lines import read_lines
+from stilts.data.tydiqa import LANGUAGES as TYDIQA_LANGUAGES
 from stilts.errors import UserError
 from stilts.tasks.catalogue import TEXT, splits, target_languages
 
 # Pre-training text mixes its languages; ISO 639-2 has a code for that.
 MANY = "mul"
 
-# A layout is a glob pattern below the root, or several joined by " + " that must all be there; {language} is
-# ISO 639-1, {lang3} is Tatoeba's code. The first layout with labelled files serves. Original releases stand before
-# XTREME's conversions, which double quote marks (XNLI) and lack treebanks added by hand (UD).
-_MNLI_FOLDERS = ("mnli/MNLI", "MNLI", "glue/MNLI", "mnli")
-_MULTINLI = ("mnli/multinli_1.0/multinli_1.0_", "multinli_1.0/multinli_1.0_")
-_MNLI_TRAIN = (*(f"{f}/train.tsv" for f in _MNLI_FOLDERS), *(f"{f}train.jsonl" for f in _MULTINLI))
-_SQUAD_FOLDERS = ("squad_v1.1", "squad1", "squad")
-_XNLI_SCORED = (
-    "xnli/XNLI-1.0/xnli.{split}.tsv",
-    "XNLI-1.0/xnli.{split}.tsv",
-    "xnli/xtreme/{split}-{language}.tsv",
-    "xnli/{split}-{language}.tsv",
-    "xnli/test_labelled/{split}-{language}.tsv",
-)
-_UDPOS = (
-    "udpos/UD_*/{language}_*-ud-{split}*.conllu",
-    "udpos/ud-treebanks-v2.5/UD_*/{language}_*-ud-{split}*.conllu",
-    "ud-treebanks-v2.5/UD_*/{language}_*-ud-{split}*.conllu",
-    "udpos/xtreme/{split}-{language}.tsv",
-    "udpos/{split}-{language}.tsv",
-)
-
-LAYOUTS: dict[tuple[str, str], tuple[str, ...]] = {
-    (TEXT, "train"): ("text/train.tsv",),
-    ("mnli", "train"): _MNLI_TRAIN,
-    ("mnli", "dev"): (
-        *(f"{f}/dev_matched.tsv" for f in _MNLI_FOLDERS),
-        *(f"{f}dev_matched.jsonl" for f in _MULTINLI),
-        "mnli/MNLI/dev_trainlayout.tsv",  # rows of train.tsv as a stand-in, in the small slices
-    ),
-    ("xnli", "train"): (
-        "xnli/multinli.train.en.tsv",
-        "xnli/XNLI-MT-1.0/multinli/multinli.train.en.tsv",
-        "XNLI-MT-1.0/multinli/multinli.train.en.tsv",
-        "xnli/train-en.tsv",
-        *_MNLI_TRAIN,
-    ),
-    ("xnli", "dev"): _XNLI_SCORED,
-    ("xnli", "test"): _XNLI_SCORED,
-    ("squad1", "train"): tuple(f"{f}/train-v1.1.json" for f in _SQUAD_FOLDERS),
-    ("squad1", "dev"): tuple(f"{f}/dev-v1.1.json" for f in _SQUAD_FOLDERS),
-    ("squad", "train"): ("xquad/train-v1.1.json", *(f"{f}/train-v1.1.json" for f in _SQUAD_FOLDERS)),
-    ("squad", "dev"): ("xquad/dev-v1.1.json", *(f"{f}/dev-v1.1.json" for f in _SQUAD_FOLDERS)),
-    ("xquad", "test"): ("xquad/xquad.{language}.json",),
-    ("hellaswag", "train"): ("hellaswag/hellaswag_train.jsonl",),
-    ("hellaswag", "dev"): ("hellaswag/hellaswag_val.jsonl",),
-    ("udpos", "train"): _UDPOS,
-    ("udpos", "dev"): _UDPOS,
-    ("udpos", "test"): _UDPOS,
-    ("tatoeba", "test"): (
-        "tatoeba/v1/tatoeba.{lang3}-eng.{lang3} + tatoeba/v1/tatoeba.{lang3}-eng.eng",
-        "tatoeba/tatoeba.{lang3}-eng.{lang3} + tatoeba/tatoeba.{lang3}-eng.eng",
-        "tatoeba/tatoeba.{language}-eng.{language} + tatoeba/tatoeba.{language}-eng.eng",
-        "tatoeba/{language}-en.{language} + tatoeba/{language}-en.en",
-    ),
-}
-
-# Tatoeba's ISO 639-3 codes as LASER names its files.
-_LANG3 = dict(
-    zip(
-        "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi"
-        " zh".split(),
-        "afr ara bul ben deu ell spa est eus pes fin fra heb hin hun ind ita jpn jav kat kaz kor mal mar nld por rus"
-        " swh tam tel tha tgl tur urd vie cmn".split(),
-        strict=True,
-    )
-)
+_ENGLISH_NAMES = {code: name for name, code in TYDIQA_LANGUAGES.items()}
 
 
 @dataclass
 class Found:
-    """Files by set name; scored sets that exist without labels; sets that no file has."""
+    """Files by set name; the names of those sets whose files have no labels; scored sets that no file has."""
 
     sets: dict[str, list[Path]] = field(default_factory=dict)
     unlabelled: list[str] = field(default_factory=list)
@@ -97,8 +33,8 @@ class Found:
 def find_files(task: str, part: str, languages: Sequence[str], root: Path) -> Found:
     """The files of a (task, part) below `root`; `languages` count for part `scored` alone.
 
-    Raises UserError that names every set without files and the layouts looked for. A scored language needs one
-    labelled split; its other splits may be absent or, as XTREME distributes test files, without labels.
+    Raises UserError that names every set without files and the layouts looked for. Sets to train and tune on need
+    labels; of a scored language one split must be there, with labels or, as XTREME distributes test files, without.
     """
     if not root.is_dir():
         raise UserError(f"data root {root}: no such folder; give the folder that holds the original files of {task}")
@@ -120,7 +56,7 @@ def _find_scored(task: str, languages: Sequence[str], root: Path) -> Found:
         for name in names:
             _add_set(found, task, name.partition(".")[0], language, root)
         if not any(name in found.sets for name in names):
-            problems += [_describe_missing(task, name, root, name in found.unlabelled) for name in names]
+            problems += [_describe_missing(task, name, root) for name in names]
             problems.append(f"{task}: to go on without {language}, name the others under `languages:` in the grid")
     if problems:
         raise UserError(problems)
@@ -133,21 +69,28 @@ def _is_released(task: str, split: str, language: str) -> bool:
 
 
 def _add_set(found: Found, task: str, split: str, language: str, root: Path) -> None:
-    unlabelled = False
+    name = f"{split}.{language}"
     for layout in LAYOUTS[task, split]:
         files = _match(layout, split, language, root)
-        if files and _has_labels(task, files):
-            found.sets[f"{split}.{language}"] = files
+        if not files:
+            continue
+        if _has_labels(task, files):
+            found.sets[name] = files
+            if name in found.unlabelled:
+                found.unlabelled.remove(name)
             return
-        unlabelled = unlabelled or bool(files)
-    (found.unlabelled if unlabelled else found.absent).append(f"{split}.{language}")
+        if name not in found.sets:
+            found.sets[name] = files
+            found.unlabelled.append(name)
+    if name not in found.sets:
+        found.absent.append(name)
 
 
 def _match(layout: str, split: str, language: str, root: Path) -> list[Path]:
     """Files of a layout, those of one pattern sorted by name (XTREME's order of treebanks); empty if one lacks."""
     files: list[Path] = []
-    for pattern in _fill(layout, split, language).split(" + "):
-        matches = sorted((path for path in root.glob(pattern) if path.is_file()), key=lambda path: path.name)
+    for choice in _fill(layout, split, language).split(" + "):
+        matches: list[Path] = next(filter(None, (_glob(pattern, root) for pattern in choice.split(" | "))), [])
         if not matches:
             return []
         files += matches
@@ -156,39 +99,72 @@ def _match(layout: str, split: str, language: str, root: Path) -> list[Path]:
     return files
 
 
+def _glob(pattern: str, root: Path) -> list[Path]:
+    return sorted((path for path in root.glob(pattern) if path.is_file()), key=lambda path: path.name)
+
+
 def _fill(layout: str, split: str, language: str) -> str:
-    return layout.format(split=split, language=language, lang3=_LANG3.get(language, language))
+    return layout.format(
+        split=split,
+        language=language,
+        lang3=LANG3.get(language, language),
+        english_name=_ENGLISH_NAMES.get(language, language),
+    )
 
 
 @lru_cache
 def _list_languages(path: Path, changed_ns: int) -> frozenset[str]:
     """Languages of XNLI's original files, which hold all of them, in the first column."""
-    return frozenset(line.partition("\t")[0] for _, line in read_lines(path))
+    try:
+        return frozenset(line.partition("\t")[0] for _, line in read_lines(path))
+    except UserError:
+        return frozenset(target_languages("xnli", "test"))  # the reader complains about it with its line
 
 
 def _has_labels(task: str, files: list[Path]) -> bool:
-    """False for what XTREME distributes as test files: label column cut off, answers emptied, English re-ordered."""
-    if task == "tatoeba":
-        return files[0].name.startswith("tatoeba.")
-    if task == "xquad":
-        return not _are_answers_empty(files[0])
-    if task in ("xnli", "udpos") and files[0].suffix == ".tsv":
-        columns = next((line.count("\t") + 1 for _, line in read_lines(files[0]) if line), 0)
-        return columns != (2 if task == "xnli" else 1)
+    """False for what XTREME distributes as test files: label column cut off or filled with one dummy label, answers
+    emptied, Tatoeba's English side re-ordered, BUCC's gold list deleted. What cannot be read is left to the reader."""
+    try:
+        match task:
+            case "tatoeba":
+                return files[0].name.startswith("tatoeba.")
+            case "bucc2018":
+                return len(files) == 3
+            case "xquad" | "mlqa" | "tydiqa":
+                return squad.has_answers(files[0])
+            case "xnli" | "pawsx":
+                return not files[0].name.startswith("test") or pairs.has_labels(files[0])
+            case "udpos" | "panx":
+                return files[0].suffix == ".conllu" or tagged.has_tags(files[0])
+    except UserError:
+        pass
     return True
 
 
-def _are_answers_empty(path: Path) -> bool:
-    try:
-        articles = json.loads(path.read_bytes())["data"]
-        entries = [entry for article in articles for paragraph in article["paragraphs"] for entry in paragraph["qas"]]
-        return bool(entries) and not any(answer["text"] for entry in entries for answer in entry["answers"])
-    except (ValueError, KeyError, TypeError):
-        return False  # not ours to judge: the reader complains about it with its line
-
-
-def _describe_missing(task: str, name: str, root: Path, unlabelled: bool) -> str:
+def _describe_missing(task: str, name: str, root: Path, unlabelled: bool = False) -> str:
     split, _, language = name.partition(".")
-    looked = ", ".join(_fill(layout, split, language) for layout in LAYOUTS[task, split])
-    what = "only files without labels, which cannot be scored" if unlabelled else "no file"
-    return f"{task} {name}: {what} under {root}; looked for {looked}"
+    layouts = [_fill(layout, split, language) for layout in LAYOUTS[task, split]]
+    what = "only files without labels, which cannot be trained or tuned on" if unlabelled else "no file"
+    text = f"{task} {name}: {what} under {root}; looked for {', '.join(layouts)}"
+    for remark in dict.fromkeys([*_find_gaps(layouts, root), *_find_obstacles(layouts, root)]):
+        text += f"; {remark}"
+    return f"{text}. {ccg.LICENCE}" if task == "ccg" else text
+
+
+def _find_gaps(layouts: Sequence[str], root: Path) -> Iterator[str]:
+    """What lacks of a layout of which another part is there."""
+    for layout in layouts:
+        parts = layout.split(" + ")
+        missing = [part for part in parts if not any(_glob(pattern, root) for pattern in part.split(" | "))]
+        if 0 < len(missing) < len(parts):
+            yield f"of these there is no {' and no '.join(missing)}"
+
+
+def _find_obstacles(layouts: Sequence[str], root: Path) -> Iterator[str]:
+    """What stands in the place of a file and is none."""
+    for pattern in (part for layout in layouts for choice in layout.split(" + ") for part in choice.split(" | ")):
+        path = root / pattern
+        if path.is_dir():
+            yield f"{path} is a folder, not a file"
+        elif os.path.lexists(path) and not path.exists():
+            yield f"{path} is a link to nothing"

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from stilts.data.examples import Sentence
 from stilts.data.fetched import Fetched, combine_digests
 from stilts.data.folders import new_folder
 from stilts.data.readers import task_family, task_labels
@@ -38,7 +39,7 @@ def prepare(
     for key in ("task", "part"):
         if fetched.manifest[key] != config[key]:
             raise UserError(f"{source}: holds {key} {fetched.manifest[key]!r}, {config[key]!r} is to be prepared")
-    settings = EncodeSettings(config["max_length"], task_labels(config["task"]), config.get("stride", 0))
+    settings = EncodeSettings(config["max_length"], find_labels(fetched), config.get("stride", 0))
     sets: dict[str, dict[str, Any]] = {}
     choices = 1
     with new_folder(out) as folder:
@@ -51,12 +52,23 @@ def prepare(
                 "examples": encoded.examples,
                 "sequences": len(encoded.arrays["offsets"]) - 1,
                 "tokens": len(encoded.arrays["tokens"]),
+                "labelled": fetched.is_labelled(name),
                 "sha256": file_digest(path),
             }
         manifest = _describe(config, settings, choices, sets)
         write_json(folder / "manifest.json", manifest)
     totals = {key: sum(facts[key] for facts in sets.values()) for key in ("examples", "sequences", "tokens")}
     return {**totals, "tokenizer": file_digest(tokenizer / "tokenizer.json")}
+
+
+def find_labels(fetched: Fetched) -> tuple[str, ...]:
+    """Labels of a task in the order of the classifier's outputs. Where they are no fixed set (supertagging) they are
+    those of the training set, sorted; a tag that it lacks cannot be predicted and counts as an error."""
+    task = fetched.manifest["task"]
+    if (labels := task_labels(task)) or task_family(task) != "tagging":
+        return labels
+    sentences = (example for example in fetched.read("train.en").examples if isinstance(example, Sentence))
+    return tuple(sorted({tag for sentence in sentences for tag in sentence.tags}))
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

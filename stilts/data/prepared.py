@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import load_file
 
 from stilts.errors import UserError
 from stilts.runs import read_json
@@ -73,6 +72,8 @@ class Prepared:
 
     def open(self, name: str) -> PreparedSet:
         """Read one set; KeyError for a name that is not in `sets`."""
+        from safetensors.numpy import load_file  # not needed by those who only score stored predictions
+
         facts = self.manifest["sets"][name]
         arrays = load_file(self.folder / f"{name}.safetensors")
         tokens, offsets, types = arrays.pop("tokens"), arrays.pop("offsets"), arrays.pop("types", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from stilts.data.examples import Choice, Example, Pair, Question, Sentence, Text, Translation
+from stilts.data.examples import Choice, Example, Line, Pair, Question, Sentence, Text, Translation
 from stilts.data.fetched import Fetched
 
 
@@ -38,3 +38,5 @@ def _example_text(example: Example) -> tuple[str, str]:
             return " ".join(example.words), ""
         case Translation():
             return example.query, example.candidate
+        case Line():
+            return example.text, ""

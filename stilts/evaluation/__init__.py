@@ -1,1 +1,1 @@
-"""Prediction with a trained model, and scores. `metrics` is light, `predict` and `score` import torch."""
+"""Prediction with a trained model, and scores. `predict` and `score` import torch, the other modules are light."""

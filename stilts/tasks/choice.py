@@ -1,17 +1,23 @@
-"""Multiple choice: a context with each of its endings, one of which is right: HellaSwag."""
+"""Multiple choice: a context with each of its endings, one of which is right: HellaSwag, CosmosQA, CommonsenseQA."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from tokenizers import Tokenizer
+import pyarrow.compute as pc
 
 from stilts.data.examples import Choice
 from stilts.data.prepared import PreparedSet
-from stilts.evaluation.metrics import accuracy
+from stilts.evaluation.metrics import share
+from stilts.tasks.columns import choose, put_columns, take_scored
+from stilts.tasks.columns import tune as tune
 from stilts.tasks.encoding import Encoded, EncodeSettings, check_finite, encode_texts
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def encode(examples: Sequence[Choice], tokenizer: Tokenizer, settings: EncodeSettings) -> Encoded:
@@ -24,7 +30,8 @@ def encode(examples: Sequence[Choice], tokenizer: Tokenizer, settings: EncodeSet
 
 def tabulate(examples: Sequence[Choice]) -> pa.Table:
     """What scoring needs: id, label (index of the right ending)."""
-    return pa.table({"id": [choice.id for choice in examples], "label": [choice.label for choice in examples]})
+    labels = pa.array([choice.label for choice in examples], type=pa.int64())
+    return pa.table({"id": [choice.id for choice in examples], "label": labels})
 
 
 def decode(prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.ndarray]) -> pa.Table:
@@ -41,6 +48,17 @@ def decode(prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.n
     )
 
 
-def score(predictions: pa.Table) -> dict[str, float]:
+def annotate(table: pa.Table, task: str) -> pa.Table:
+    """With `correct`: whether the prediction is the label."""
+    return put_columns(table, {"correct": pc.equal(table["label"], table["prediction"])})
+
+
+def score(table: pa.Table, metrics: Sequence[str]) -> dict[str, float]:
     """Accuracy in percent."""
-    return {"accuracy": accuracy(predictions["label"].to_pylist(), predictions["prediction"].to_pylist())}
+    correct = take_scored(table, "correct")
+    return choose({"accuracy": share(int(correct.sum()), len(correct))}, metrics)
+
+
+def count(table: pa.Table) -> int:
+    """Scored examples."""
+    return table["correct"].length() - table["correct"].null_count

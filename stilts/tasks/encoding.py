@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer
 
 from stilts.errors import UserError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
 
 # Label of a token that no loss and no score counts.
 IGNORED = -100
 _BATCH = 1024
+# Rows of outputs that are checked at once: their temporary copy stays small beside millions of sentences.
+_CHECKED_ROWS = 65536
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,7 @@ def check_finite(name: str, values: np.ndarray, rows: int) -> np.ndarray:
     """
     if len(values) != rows:
         raise ValueError(f"{name}: {len(values)} rows of outputs for {rows} in the set")
-    if bad := int(np.count_nonzero(~np.isfinite(values))):
+    parts = (values[start : start + _CHECKED_ROWS] for start in range(0, len(values), _CHECKED_ROWS))
+    if bad := sum(int(np.count_nonzero(~np.isfinite(part))) for part in parts):
         raise UserError(f"{name}: {bad} of {values.size} outputs are not finite: the model has diverged")
     return values

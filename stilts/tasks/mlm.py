@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from stilts.data.examples import Text
 from stilts.tasks.encoding import Encoded, EncodeSettings, encode_texts
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def encode(examples: Sequence[Text], tokenizer: Tokenizer, settings: EncodeSettings) -> Encoded:

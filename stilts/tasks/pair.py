@@ -1,29 +1,40 @@
-"""Sentence pairs with one label: MNLI, XNLI."""
+"""Sentence pairs with one label: ANLI, MNLI, QQP, XNLI, PAWS-X."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from tokenizers import Tokenizer
+import pyarrow.compute as pc
 
 from stilts.data.examples import Pair
 from stilts.data.prepared import PreparedSet
-from stilts.evaluation.metrics import accuracy
-from stilts.tasks.encoding import Encoded, EncodeSettings, check_finite, encode_texts
+from stilts.evaluation.metrics import f1_score, share
+from stilts.tasks.columns import choose, put_columns, take_scored
+from stilts.tasks.columns import tune as tune
+from stilts.tasks.encoding import IGNORED, Encoded, EncodeSettings, check_finite, encode_texts
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# F1 (QQP, GLUE) is that of this class.
+POSITIVE = "1"
 
 
 def encode(examples: Sequence[Pair], tokenizer: Tokenizer, settings: EncodeSettings) -> Encoded:
-    """One sequence an example; `labels` int64 [N]."""
+    """One sequence an example; `labels` int64 [N], IGNORED where there is none."""
     arrays = encode_texts(((pair.text, pair.second_text) for pair in examples), tokenizer, settings)
-    arrays["labels"] = np.array([settings.labels.index(pair.label) for pair in examples], dtype=np.int64)
+    codes: dict[str | None, int] = {label: index for index, label in enumerate(settings.labels)} | {None: IGNORED}
+    arrays["labels"] = np.array([codes[pair.label] for pair in examples], dtype=np.int64)
     return Encoded(arrays, len(examples))
 
 
 def tabulate(examples: Sequence[Pair]) -> pa.Table:
     """What scoring needs: id, label."""
-    return pa.table({"id": [pair.id for pair in examples], "label": [pair.label for pair in examples]})
+    labels = pa.array([pair.label for pair in examples], type=pa.string())
+    return pa.table({"id": [pair.id for pair in examples], "label": labels})
 
 
 def decode(prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.ndarray]) -> pa.Table:
@@ -41,6 +52,21 @@ def decode(prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.n
     )
 
 
-def score(predictions: pa.Table) -> dict[str, float]:
-    """Accuracy in percent."""
-    return {"accuracy": accuracy(predictions["label"].to_pylist(), predictions["prediction"].to_pylist())}
+def annotate(table: pa.Table, task: str) -> pa.Table:
+    """With `correct`: whether the prediction is the label."""
+    return put_columns(table, {"correct": pc.equal(table["label"], table["prediction"])})
+
+
+def score(table: pa.Table, metrics: Sequence[str]) -> dict[str, float]:
+    """Accuracy, and F1 of the class "1", in percent."""
+    correct = take_scored(table, "correct")
+    figures = {"accuracy": share(int(correct.sum()), len(correct))}
+    if "f1" in metrics:
+        gold, predicted = (np.asarray(pc.equal(table[name], POSITIVE)) for name in ("label", "prediction"))
+        figures["f1"] = f1_score(int((gold & predicted).sum()), int(gold.sum()), int(predicted.sum()))
+    return choose(figures, metrics)
+
+
+def count(table: pa.Table) -> int:
+    """Scored examples."""
+    return table["correct"].length() - table["correct"].null_count

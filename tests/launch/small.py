@@ -16,9 +16,10 @@ from launch.spec import Grid, load_grid
 from stilts.errors import UserError
 from stilts.runs import done_record, write_json
 
-# The least that a grid may say.
+# The least that a grid of original files may say.
 SMALL: dict[str, Any] = {
     "name": "small",
+    "data_root": "/nowhere",
     "axes": {"model": "xlm-roberta-base", "intermediate": ["none"], "target": ["xnli"], "seed": [1]},
 }
 
@@ -61,4 +62,5 @@ def finish(campaign: Campaign, plan: Plan, run_ids: Iterable[str], output: str =
             assert done is not None, f"{need} is not done: finish it first"
             needs[need] = done["output"]
         write_json(folder.spec, run.spec())
-        write_json(folder.done, done_record(run, f"{output} output of {run_id}", needs, attempt="1"))
+        more = {"attempt": "1", "data_root": run.infra.get("data_root")}
+        write_json(folder.done, done_record(run, f"{output} output of {run_id}", needs, **more))

@@ -21,6 +21,15 @@ LIGHT_OF_STILTS = [
     "stilts.results",
     "stilts.settings",
     "stilts.tasks.catalogue",
+    "stilts.data.files",
+    "stilts.data.hub_sets",
+    "stilts.data.lines",
+    "stilts.data.releases",
+    "stilts.evaluation.answers",
+    "stilts.evaluation.chunks",
+    "stilts.evaluation.metrics",
+    "stilts.tasks.columns",
+    "stilts.tasks.families",
 ]
 # Runs a script as `python SCRIPT ...` does; its last line on stderr tells what was imported, or tried to be.
 WITNESS = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,6 @@ from launch.observe import Observation
 from launch.plan import Plan, make_plan
 from launch.reconcile import decide
 from launch.resources import Match, ResourceRule
-from launch.show import unready_lines
 from launch.spec import GRIDS, load_grid
 from stilts.errors import UserError
 from stilts.runs import Run
@@ -355,10 +355,10 @@ def test_two_runs_of_one_name_are_refused() -> None:
         plan_of(small(axes={"target.learning_rate": [seen[run.id], rate]}))
 
 
-# ---- what cannot run yet
+# ---- the whole study, and where its data comes from
 
 
-def test_full_matrix_names_the_whole_study_and_says_what_cannot_run() -> None:
+def test_full_matrix_names_the_whole_study() -> None:
     plan = make_plan(load_grid(GRIDS / "full_matrix.yaml"), load_cluster(None))
     assert {target for _, target in plan.cells} == set(TARGETS)
     assert {task for row, _ in plan.cells for task in row.tasks} == set(INTERMEDIATES)
@@ -369,31 +369,55 @@ def test_full_matrix_names_the_whole_study_and_says_what_cannot_run() -> None:
         ("sequential", 9),
     }
     assert all(set(runs) == {1, 2, 3} for runs in plan.cells.values())
-    missing = {f"intermediate task {task.name}" for task in INTERMEDIATES.values() if not task.ready}
-    missing |= {f"target {target.name}" for target in TARGETS.values() if not target.ready}
-    assert set(plan.missing()) == missing
-    told = " ".join(unready_lines(plan))
-    assert all(name.rsplit(" ", 1)[1] in told for name in missing)
+    actions = decide(plan, {run_id: Observation("planned") for run_id in plan.runs})
+    assert set(actions.runs) == set(plan.runs)
 
 
-def test_what_cannot_run_is_never_submitted_and_takes_its_children_along() -> None:
-    plan = plan_of(
-        small(
-            axes={
-                "intermediate": ["anli", ["anli", "mnli"], "mnli"],
-                "regime": "sequential",
-                "target": ["xnli", "panx"],
-            }
-        )
-    )
-    for run in plan.runs.values():
-        tasks = run.infra.get("label", {}).get("intermediate", {}).get("tasks", [])
-        if "anli" in tasks:
-            assert plan.unready[run.id] == ("target panx" if "panx" in run.slug else "intermediate task anli")
-    submitted = decide(plan, {run_id: Observation("planned") for run_id in plan.runs}).runs
-    assert submitted
-    assert not [name for name in submitted if "anli" in name or "panx" in name]
-    assert set(submitted) | set(plan.unready) == set(plan.runs)
+def test_without_a_data_root_every_set_comes_from_the_hub_and_its_name_says_so() -> None:
+    files = plan_of(small())
+    hub = plan_of({**small(), "data_root": None})
+    assert one(hub, "fetch-xnli-scored").config["source"] == "hub"
+    assert "data_root" not in one(hub, "fetch-xnli-scored").infra
+    assert "source" not in one(files, "fetch-xnli-scored").config
+    assert one(files, "fetch-xnli-scored").infra["data_root"] == "/nowhere"
+    assert one(files, "fetch-xnli-scored").id != one(hub, "fetch-xnli-scored").id
+
+
+def test_single_tasks_come_from_the_hub_where_the_grid_says_so() -> None:
+    grid = small(axes={"intermediate": ["mnli"]}, hub="xnli", revisions={"facebook/xnli": "v1"})
+    plan = plan_of(grid)
+    assert one(plan, "fetch-xnli-scored").config["revisions"] == {"facebook/xnli": "v1"}
+    assert "source" not in one(plan, "fetch-mnli-train").config
+
+
+def test_a_licensed_task_cannot_come_from_the_hub() -> None:
+    with pytest.raises(UserError, match=r"ccg: no hub set has it .*LDC2005T13.*data_root"):
+        plan_of(small(axes={"intermediate": ["ccg"]}, hub="all"))
+
+
+def test_a_training_is_scored_on_all_that_it_serves_whatever_the_grid_names(tmp_path: Path) -> None:
+    """XQuAD and MLQA come from one SQuAD training; files that nobody asked for are not waited for."""
+    grid = {**small(axes={"target": ["xquad"]}), "languages": {"xquad": ["de"], "mlqa": ["de"]}}
+    from_hub = plan_of({**grid, "data_root": None})
+    assert {need.split("-")[1] for need in one(from_hub, "target-squad").scores} == {"xquad", "mlqa"}
+    without = plan_of({**grid, "data_root": str(tmp_path)})
+    assert {need.split("-")[1] for need in one(without, "target-squad").scores} == {"xquad"}
+    for split in ("dev", "test"):
+        path = tmp_path / "mlqa" / "MLQA_V1" / split / f"{split}-context-de-question-de.json"
+        path.parent.mkdir(parents=True)
+        answer = {"text": "b", "answer_start": 2}
+        questions = [{"id": "1", "question": "a?", "answers": [answer]}]
+        path.write_text(json.dumps({"data": [{"paragraphs": [{"context": "a b", "qas": questions}]}]}))
+    with_files = plan_of({**grid, "data_root": str(tmp_path)})
+    assert {need.split("-")[1] for need in one(with_files, "target-squad").scores} == {"xquad", "mlqa"}
+    assert one(with_files, "target-squad").id == one(without, "target-squad").id
+
+
+def test_languages_may_be_given_for_each_target() -> None:
+    grid = small(axes={"target": ["xnli", "xquad"]})
+    plan = plan_of({**grid, "languages": {"all": ["de", "en"], "xnli": ["sw"]}})
+    assert one(plan, "fetch-xnli-scored").config["languages"] == ["sw"]
+    assert one(plan, "fetch-xquad-scored").config["languages"] == ["de", "en"]
 
 
 # ---- resources
@@ -431,7 +455,7 @@ def test_ten_thousand_runs() -> None:
     plan = plan_of(small(axes=axes))
     assert len(plan.runs) > 10_000
     actions = decide(plan, {run_id: Observation("planned") for run_id in plan.runs})
-    assert len(actions.runs) == len(plan.runs) - len(plan.unready)
+    assert len(actions.runs) == len(plan.runs)
     assert len(set(actions.runs)) == len(actions.runs)
     assert len(actions.arrays) < 200
 

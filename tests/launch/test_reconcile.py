@@ -68,9 +68,7 @@ def situations(draw: st.DrawFn) -> tuple[Plan, dict[str, Observation], int]:
     seen: dict[str, Observation] = {}
     for run in plan.runs.values():
         parents = {seen[need].state for need in run.needs}
-        if run.id in plan.unready:
-            state = "blocked"
-        elif parents <= {"done"}:
+        if parents <= {"done"}:
             state = (
                 draw(st.sampled_from(STATES))
                 if draw(st.integers(0, 9)) < share
@@ -82,7 +80,7 @@ def situations(draw: st.DrawFn) -> tuple[Plan, dict[str, Observation], int]:
             state = draw(st.sampled_from(["pending", "planned", "failed"])) if share else "planned"
         else:
             state = draw(st.sampled_from(["blocked", "failed", "planned", "stale"])) if share else "planned"
-        waits = state == "blocked" and run.id not in plan.unready
+        waits = state == "blocked"
         job = f"7_{len(seen)}" if state in ("pending", "running") or (waits and draw(st.booleans())) else None
         seen[run.id] = Observation(state, "waits for something" if waits else "", job, doomed=waits and job is not None)
     return plan, seen, draw(st.sampled_from([1, 2, 3, 1001]))
@@ -95,7 +93,7 @@ def test_whatever_the_states_every_wanted_run_is_submitted_once_and_rightly(
 ) -> None:
     plan, seen, max_array = situation
     actions = decide(plan, seen, max_array)
-    wanted = {r for r in plan.runs if seen[r].state not in ("done", "pending", "running") and r not in plan.unready}
+    wanted = {r for r in plan.runs if seen[r].state not in ("done", "pending", "running")}
     assert sorted(actions.runs) == sorted(wanted)
     assert set(actions.cancel) == {o.job for r, o in seen.items() if o.job and o.state == "blocked"}
     array_of = {run_id: place for place, array in enumerate(actions.arrays) for run_id in array.runs}

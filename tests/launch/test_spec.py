@@ -122,8 +122,11 @@ def test_the_example_is_good() -> None:
         ("include: [{pretrain.text: [[mnly]]}]", "7: unknown text source 'mnly' for suite xtreme"),
         # wrong types: YAML's types are strict
         ("axes2: {}\naxes: {}", "8: duplicate key 'axes' (first on line 2)"),
-        ("languages: en", "7: 'languages' is 'en': input should be a valid list"),
-        ("languages: [1]", "7: 'languages.0' is 1: input should be a valid string"),
+        ("languages: en", "7: 'languages' is 'en': give a list of languages, or for single targets a list each"),
+        ("languages: [1]", "7: 'languages.all.0' is 1: input should be a valid string"),
+        ("languages: {xnli: [de, english]}", "7: unknown language 'english'; legal: af, ar, "),
+        ("languages: {xnil: [de]}", "7: unknown target 'xnil'; legal: all, "),
+        ("hub: [xnil]", "7: unknown task 'xnil'; legal: all, "),
         ("data_root: 3", "7: 'data_root' is 3: input should be a valid string"),
         ('data_root: "a\\0b"', "7: 'data_root' is 'a\\x00b': "),
         ("zip: {seed: [1]}", "7: 'zip' is {'seed': [1]}: input should be a valid list"),
@@ -316,8 +319,8 @@ def test_a_cluster_file_is_checked_too(tmp_path: Path, text: str, problem: str) 
 TRAINING = """learning_rate batch_size epochs max_length warmup_ratio weight_decay adam_beta2 adam_eps max_grad_norm
     precision attention dropout max_examples shuffle_labels tasks sampling"""
 PERMITTED = {
-    "Grid": """name suite data_root languages axes zip include exclude toy pretrain intermediate target retrieval
-        resources""",
+    "Grid": """name suite data_root hub revisions languages axes zip include exclude toy pretrain intermediate target
+        retrieval resources""",
     "ToySettings": "seed sizes",
     "PretrainSettings": """text seed tokenizer vocabulary layers hidden heads feed_forward positions dropout steps
         batch_size learning_rate mask_probability warmup_ratio weight_decay adam_beta2 adam_eps max_grad_norm
@@ -325,7 +328,7 @@ PERMITTED = {
     "TrainingSettings": TRAINING,
     "TaskSettings": "learning_rate batch_size epochs max_length",
     "Sampling": "rule cap",
-    "RetrievalSettings": "layer max_length",
+    "RetrievalSettings": "layer sweep max_length",
     "ResourceRule": """match nodes gpus ranks cpus mem_gb timeout_min partition qos constraint micro_batch
         zero_stage""",
     "Match": "stage task",

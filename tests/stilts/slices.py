@@ -16,12 +16,18 @@ from stilts.data.files import find_files
 from stilts.data.prepare import prepare
 from stilts.data.prepared import Prepared, PreparedSet
 from stilts.data.readers import read_set
+from tests.stilts.originals import snli, write_file
 
 LANGUAGES = {
     "xnli": ["ar", "de", "en", "hi", "sw", "th", "zh"],
     "xquad": ["ar", "de", "en", "hi", "tr", "zh"],
     "udpos": ["ar", "de", "en", "fi", "hi", "ja", "ko", "tr", "yo", "zh"],
     "tatoeba": ["ar", "de", "hi", "th", "zh"],
+    "pawsx": ["de", "en", "ko", "zh"],
+    "panx": ["ar", "de", "en", "hi", "ja", "sw", "yo", "zh"],
+    "mlqa": ["ar", "de", "en", "zh"],
+    "tydiqa": ["en", "fi", "ko", "sw", "te"],
+    "bucc2018": ["zh"],
 }
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 
@@ -68,8 +74,8 @@ def _frame(tokenizer: Tokenizer) -> Tokenizer:
 
 def _draw_text(root: Path) -> list[str]:
     texts = []
-    for task, languages in LANGUAGES.items():
-        for name, paths in find_files(task, "scored", languages, root).sets.items():
+    for task in ("xnli", "xquad", "udpos"):
+        for name, paths in find_files(task, "scored", LANGUAGES[task], root).sets.items():
             for example in read_set(task, name, paths).examples[:60]:
                 match example:
                     case Pair():
@@ -79,6 +85,16 @@ def _draw_text(root: Path) -> list[str]:
                     case Sentence():
                         texts.append(" ".join(example.words))
     return list(dict.fromkeys(texts))
+
+
+def complete_anli(root: Path, folder: Path) -> Path:
+    """A data root in `folder` with the slices of ANLI and MNLI and a made-up SNLI, which the slices lack."""
+    for name in ("anli", "mnli"):
+        (folder / name).symlink_to(root / name)
+    for split in ("train", "dev"):
+        rows = "".join(snli(f"{number}.jpg#0r1n") for number in range(20))
+        write_file(folder / f"snli_1.0/snli_1.0_{split}.jsonl", rows)
+    return folder
 
 
 def prepare_slices(root: Path, tokenizer: Path, out: Path, task: str, part: str, max_length: int) -> Prepared:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from stilts.data.examples import Answer, Question
 from stilts.data.prepared import Prepared, PreparedSet
 from stilts.data.squad import read_squad
 from stilts.errors import UserError
-from stilts.tasks import retrieval, span
+from stilts.tasks import span
+from stilts.tasks.catalogue import FAMILIES, INTERMEDIATES, TARGETS
+from stilts.tasks.columns import task_metrics
 from stilts.tasks.encoding import EncodeSettings
-from stilts.tasks.families import family
+from stilts.tasks.families import family, finish_tables
 from tests.stilts.slices import answer_perfectly, make_character_tokenizer, prepare_slices
 
 Preparing = Callable[[str, str], Prepared]
@@ -35,13 +39,17 @@ def prepared(data_root: Path, unigram: Path, tmp_path_factory: pytest.TempPathFa
 
 
 def evaluate(prepared: Prepared, name: str, outputs: dict[str, np.ndarray]) -> dict[str, float]:
-    opened = prepared.open(name)
+    opened, task = prepared.open(name), prepared.manifest["task"]
     module = family(opened.family)
     predictions = module.decode(opened, prepared.examples(name), outputs)
     assert predictions.column_names[0] == "language"
     assert set(predictions["language"].to_pylist()) == {name.partition(".")[2]}
     assert predictions["id"].to_pylist() == prepared.examples(name)["id"].to_pylist()
-    scores: dict[str, float] = module.score(predictions)
+    table = finish_tables(opened.family, task, {name: predictions})[name]
+    assert table.select(predictions.column_names).equals(predictions)
+    assert finish_tables(opened.family, task, {name: table})[name].equals(table)
+    assert module.count(table) == len(opened)
+    scores: dict[str, float] = module.score(table, task_metrics(task))
     return scores
 
 
@@ -98,7 +106,7 @@ def test_characters_as_tokens_give_exact_match_100(data_root: Path, language: st
     tokens, offsets = arrays.pop("tokens"), arrays.pop("offsets")
     opened = PreparedSet(f"test.{language}", "span", tokens, offsets, None, arrays, 1, (), encoded.examples)
     predictions = span.decode(opened, span.tabulate(short), answer_perfectly(opened))
-    assert span.score(predictions) == {"f1": 100, "exact_match": 100}
+    assert span.score(span.annotate(predictions, "xquad"), ("f1", "exact_match")) == {"f1": 100, "exact_match": 100}
 
 
 def test_the_window_with_the_best_sum_wins(prepared: Preparing) -> None:
@@ -187,26 +195,24 @@ def test_a_diverged_model_is_refused(prepared: Preparing, task: str, part: str, 
         family(opened.family).decode(opened, folder.examples(opened.name), short)
 
 
-@pytest.mark.parametrize("size", [1, 7, 300, 1000])
-def test_retrieval_does_not_depend_on_the_block_size(size: int) -> None:
-    """Many candidates lie so near each other that the rounding of a matrix product decides between them."""
-    rng = np.random.default_rng(size)
-    queries = rng.normal(size=(size, 64)).astype(np.float32)
-    candidates = queries[rng.integers(size, size=size)] + rng.choice([0, 1e-7, 1e-6], size=(size, 1))
-    results = [retrieval.find_nearest(queries, candidates, block) for block in (1, 3, 64, 1024)]
-    for nearest, cosines in results[1:]:
-        assert np.array_equal(nearest, results[0][0]) and np.array_equal(cosines, results[0][1])
-    unit = [v.astype(np.float64) / np.linalg.norm(v.astype(np.float64), axis=1, keepdims=True)
-            for v in (queries, candidates)]  # fmt: skip
-    true = unit[0] @ unit[1].T
-    assert np.allclose(true[np.arange(size), results[0][0]], true.max(axis=1), atol=1e-6)
+def test_every_task_has_a_family_with_all_functions() -> None:
+    names = {task.family for table in (INTERMEDIATES, TARGETS) for task in table.values()}
+    assert names == set(FAMILIES) - {"mlm"}
+    for name in names:
+        for function in ("encode", "tabulate", "decode", "annotate", "tune", "score", "count"):
+            assert callable(getattr(family(name), function)), (name, function)
 
 
-def test_equal_candidates_give_the_first() -> None:
-    vectors = np.ones((3, 4), dtype=np.float32)
-    assert retrieval.find_nearest(vectors, vectors)[0].tolist() == [0, 0, 0]
+def test_scoring_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, stilts.tasks.families, stilts.evaluation.answers, stilts.evaluation.chunks\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'deepspeed', 'tokenizers', 'pandas'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_an_unknown_family_is_named() -> None:
-    with pytest.raises(UserError, match=r"'pairs'.*pair, choice, span, tagging, retrieval, mlm"):
+    with pytest.raises(UserError, match=r"'pairs'.*pair, choice, span, tagging, retrieval, mining, mlm"):
         family("pairs")

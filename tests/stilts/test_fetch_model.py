@@ -48,7 +48,7 @@ def damaged(xlmr: Path, tmp_path: Path) -> Path:
 
 
 def fetch(model: Path, out: Path) -> dict[str, object]:
-    return fetch_model({"kind": "model", "model": str(model), "revision": "main"}, out)
+    return fetch_model({"kind": "model", "model": str(model), "revision": "main"}, out, out.parent / "commits")
 
 
 def test_xlmr_loads_from_the_copy(xlmr: Path, tmp_path: Path) -> None:
@@ -146,5 +146,9 @@ def test_an_unreachable_hub_is_a_user_error(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(UserError, match=r"nobody/no-such-model .revision main.: cannot be fetched from the hub"):
-        fetch_model({"kind": "model", "model": "nobody/no-such-model", "revision": "main"}, tmp_path / "model")
+        fetch_model(
+            {"kind": "model", "model": "nobody/no-such-model", "revision": "main"},
+            tmp_path / "model",
+            tmp_path / "commits",
+        )
     assert not (tmp_path / "model").exists()

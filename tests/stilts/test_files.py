@@ -10,6 +10,12 @@ import pytest
 from stilts.data.files import LAYOUTS, find_files
 from stilts.errors import UserError
 from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TRAININGS, splits
+from tests.stilts.originals import ORIGINALS, SQUAD, language_of, write_originals
+from tests.stilts.originals import TYDIQA as TYDIQA_ALL
+
+TYDIQA = "tydiqa_goldp/tydiqa-goldp-v1.1"
+BLANK = json.dumps({"data": [{"paragraphs": [{"context": "c", "qas": [
+    {"id": "1", "question": "q", "answers": [{"answer_start": 0, "text": ""}]}]}]}]})  # fmt: skip
 
 
 def touch(root: Path, *names: str, text: str = "x\ty\tneutral\n") -> None:
@@ -18,13 +24,11 @@ def touch(root: Path, *names: str, text: str = "x\ty\tneutral\n") -> None:
         (root / name).write_text(text)
 
 
-def test_every_ready_task_has_layouts() -> None:
+def test_every_task_has_layouts() -> None:
     for name in [*INTERMEDIATES, *TRAININGS]:
-        if (INTERMEDIATES.get(name) or TRAININGS[name]).ready:
-            assert all(LAYOUTS[name, split] for split in ("train", "dev")), name
-    for name, target in TARGETS.items():
-        if target.ready:
-            assert all(LAYOUTS[name, split] for split in splits(name)), name
+        assert all(LAYOUTS[name, split] for split in ("train", "dev")), name
+    for name in TARGETS:
+        assert all(LAYOUTS[name, split] for split in splits(name)), name
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,13 @@ def test_every_ready_task_has_layouts() -> None:
         ("hellaswag", "hellaswag/hellaswag_train.jsonl", "hellaswag/hellaswag_val.jsonl"),
         ("xnli", "mnli/MNLI/train.tsv", "xnli/xtreme/dev-en.tsv"),
         ("udpos", "udpos/UD_English-EWT/en_ewt-ud-train.conllu", "udpos/UD_English-EWT/en_ewt-ud-dev.conllu"),
+        ("squad2", "squad_v2.0/train-v2.0.json", "squad_v2.0/dev-v2.0.json"),
+        ("ccg", "ccg_standin_pmb/4.0.0/en/gold/train.conll", "ccg_standin_pmb/4.0.0/en/gold/dev.conll"),
+        ("cosmosqa", "cosmosqa/train.csv", "cosmosqa/valid.csv"),
+        ("csqa", "commonsenseqa/train_rand_split.jsonl", "commonsenseqa/dev_rand_split.jsonl"),
+        ("pawsx", "pawsx/x-final/en/train.tsv", "pawsx/x-final/en/dev_2k.tsv"),
+        ("panx", "panx/xtreme/train-en.tsv", "panx/xtreme/dev-en.tsv"),
+        ("tydiqa", f"{TYDIQA}-train/tydiqa.goldp.en.train.json", f"{TYDIQA}-dev/tydiqa.goldp.en.dev.json"),
     ],
 )
 def test_training_files_of_the_slices(data_root: Path, task: str, train: str, dev: str) -> None:
@@ -64,33 +75,100 @@ def test_all_tatoeba_languages_are_in_the_slices(data_root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "name", "text"),
+    ("task", "labelled", "blanked"),
     [
-        ("xnli", "xnli/test-fr.tsv", "Bonjour\tSalut\n"),
-        ("udpos", "udpos/test-fr.tsv", "Bonjour\n.\n\n"),
-    ],
-)
-def test_blanked_test_files_are_left_out_and_named(tmp_path: Path, task: str, name: str, text: str) -> None:
-    touch(tmp_path, name.replace("test", "dev"), text="x\ty\tneutral\n" if task == "xnli" else "Bonjour\tINTJ\n")
-    touch(tmp_path, name, text=text)
-    found = find_files(task, "scored", ["fr"], tmp_path)
-    assert (list(found.sets), found.unlabelled, found.absent) == (["dev.fr"], ["test.fr"], [])
-
-
-@pytest.mark.parametrize(
-    ("task", "files"),
-    [
-        ("xquad", {"xquad/xquad.fr.json": json.dumps({"data": [{"paragraphs": [{"context": "c", "qas": [
-            {"id": "1", "question": "q", "answers": [{"answer_start": 0, "text": ""}]}]}]}]})}),
-        ("tatoeba", {"tatoeba/fr-en.fr": "un\n", "tatoeba/fr-en.en": "one\n"}),
+        ("xnli", {"xnli/dev-fr.tsv": "x\ty\tneutral\n"}, {"xnli/test-fr.tsv": "Bonjour\tSalut\n"}),
+        ("xnli", {"xnli/dev-fr.tsv": "x\ty\tneutral\n" * 30}, {"xnli/test-fr.tsv": "x\ty\tneutral\n" * 30}),
+        ("pawsx", {"pawsx/dev-fr.tsv": "x\ty\t0\n"}, {"pawsx/test-fr.tsv": "x\ty\t0\n" * 30}),
+        ("udpos", {"udpos/dev-fr.tsv": "Bonjour\tINTJ\n"}, {"udpos/test-fr.tsv": "Bonjour\n.\n\n"}),
+        ("panx", {"panx/dev-fr.tsv": "Bonjour\tO\n"}, {"panx/test-fr.tsv": "\nBonjour\n.\n\n"}),
+        ("mlqa", {"MLQA_V1/dev/dev-context-de-question-de.json": SQUAD},
+         {"MLQA_V1/test/test-context-de-question-de.json": BLANK}),
+        ("bucc2018", {f"bucc2018/fr-en.dev.{side}": "x\ty\n" for side in ("fr", "en", "gold")},
+         {f"bucc2018/fr-en.test.{side}": "x\ty\n" for side in ("fr", "en")}),
+        ("xquad", {}, {"xquad/xquad.fr.json": BLANK}),
+        ("tydiqa", {}, {"tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.fr.dev.json": BLANK}),
+        ("tatoeba", {}, {"tatoeba/fr-en.fr": "un\n", "tatoeba/fr-en.en": "one\n"}),
     ],
 )  # fmt: skip
-def test_a_language_with_blanked_files_alone_cannot_be_scored(tmp_path: Path, task: str, files: dict[str, str]) -> None:
-    """XTREME empties XQuAD's answers and re-orders Tatoeba's English side."""
-    for name, text in files.items():
+def test_blanked_test_files_are_found_and_named(
+    tmp_path: Path, task: str, labelled: dict[str, str], blanked: dict[str, str]
+) -> None:
+    """XTREME cuts labels off or writes a dummy, empties answers, re-orders Tatoeba and deletes BUCC's gold list."""
+    for name, text in (labelled | blanked).items():
         touch(tmp_path, name, text=text)
-    with pytest.raises(UserError, match=f"{task} test.fr: only files without labels.*\n.*go on without fr"):
-        find_files(task, "scored", ["fr"], tmp_path)
+    language = "de" if task == "mlqa" else "fr"
+    found = find_files(task, "scored", [language], tmp_path)
+    assert found.unlabelled == [f"test.{language}"] and found.absent == []
+    assert found.sets[f"test.{language}"] == [tmp_path / name for name in blanked]
+    assert list(found.sets) == [f"dev.{language}"] * bool(labelled) + [f"test.{language}"]
+
+
+def test_labels_in_a_later_layout_win(tmp_path: Path) -> None:
+    touch(tmp_path, "xnli/test-fr.tsv", text="x\ty\n")
+    touch(tmp_path, "xnli/test_labelled/test-fr.tsv")
+    found = find_files("xnli", "scored", ["fr"], tmp_path)
+    assert found.sets == {"test.fr": [tmp_path / "xnli/test_labelled/test-fr.tsv"]}
+    assert (found.unlabelled, found.absent) == ([], ["dev.fr"])
+
+
+def test_nothing_is_tuned_on_without_labels(tmp_path: Path) -> None:
+    """XTREME empties TyDiQA's English development file, which serves for tuning."""
+    touch(tmp_path, "tydiqa/tydiqa-goldp-v1.1-train.json", text=TYDIQA_ALL)
+    touch(tmp_path, "tydiqa/tydiqa-goldp-v1.1-dev/tydiqa.goldp.en.dev.json", text=BLANK)
+    with pytest.raises(UserError, match=r"^tydiqa dev.en: only files without labels, which cannot be trained or tuned"):
+        find_files("tydiqa", "train", (), tmp_path)
+
+
+@pytest.mark.parametrize(("task", "part"), ORIGINALS)
+def test_original_layouts(tmp_path: Path, task: str, part: str) -> None:
+    root = write_originals(tmp_path, task, part)
+    found = find_files(task, part, [language_of(task)], root)
+    assert {path.relative_to(root).as_posix() for paths in found.sets.values() for path in paths} == set(
+        ORIGINALS[task, part]
+    )
+
+
+def test_sections_of_ccgbank(tmp_path: Path) -> None:
+    names = {s: f"ccg/ccgbank_1_1/data/AUTO/{s:02}/wsj_{s:02}01.auto" for s in range(25)}
+    touch(tmp_path, *names.values())
+    found = find_files("ccg", "train", (), tmp_path)
+    assert found.sets["train.en"] == [tmp_path / names[section] for section in range(2, 22)]
+    assert found.sets["dev.en"] == [tmp_path / names[0]]
+
+
+def test_ccgbank_is_not_to_be_fetched(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        find_files("ccg", "train", (), tmp_path)
+    train, dev = caught.value.problems
+    assert train.startswith(f"ccg train.en: no file under {tmp_path}") and dev.startswith("ccg dev.en")
+    assert "licensed (Linguistic Data Consortium, LDC2005T13)" in train and "ccg/train.tsv and ccg/dev.tsv of" in train
+
+
+def test_what_lacks_of_anli_is_named(data_root: Path) -> None:
+    """The slices have ANLI and MNLI and no SNLI: the three together are the task."""
+    with pytest.raises(UserError) as caught:
+        find_files("anli", "train", (), data_root)
+    assert "; of these there is no snli/snli_1.0/snli_1.0_train.jsonl | snli_1.0/" in caught.value.problems[0]
+
+
+def test_tydiqa_in_one_file_and_by_language(tmp_path: Path) -> None:
+    whole, single = "tydiqa-goldp-v1.1-dev.json", "tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-{}.json"
+    touch(tmp_path, whole, text=TYDIQA_ALL)
+    assert find_files("tydiqa", "scored", ["fi"], tmp_path).sets == {"test.fi": [tmp_path / whole]}
+    touch(tmp_path, single.format("finnish"), single.format("english"), text=TYDIQA_ALL)
+    assert find_files("tydiqa", "scored", ["fi"], tmp_path).sets == {"test.fi": [tmp_path / single.format("finnish")]}
+    touch(tmp_path, "tydiqa/tydiqa.en.train.json", text=TYDIQA_ALL)
+    assert find_files("tydiqa", "train", (), tmp_path).sets["train.en"] == [tmp_path / "tydiqa/tydiqa.en.train.json"]
+    touch(tmp_path, "tydiqa-goldp-v1.1-train.json", text=TYDIQA_ALL)
+    assert find_files("tydiqa", "train", (), tmp_path).sets["train.en"] == [tmp_path / "tydiqa-goldp-v1.1-train.json"]
+
+
+def test_mlqa_asks_in_the_language_of_its_context(data_root: Path) -> None:
+    found = find_files("mlqa", "scored", ["en", "de"], data_root)
+    assert {path.name for paths in found.sets.values() for path in paths} == {
+        f"{split}-context-{code}-question-{code}.json" for split in ("dev", "test") for code in ("en", "de")
+    }
 
 
 def test_treebanks_are_sorted_by_file_name(tmp_path: Path) -> None:

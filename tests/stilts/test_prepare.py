@@ -50,7 +50,8 @@ def test_arrays_and_tables_are_those_of_the_contract(
         opened = folder.open(name)
         path = folder.folder / f"{name}.safetensors"
         sequences, tokens = len(opened.lengths), len(opened.tokens)
-        assert facts == {"examples": len(opened), "sequences": sequences, "tokens": tokens, "sha256": file_digest(path)}
+        sizes = {"examples": len(opened), "sequences": sequences, "tokens": tokens}
+        assert facts == {**sizes, "labelled": True, "sha256": file_digest(path)}
         assert (opened.tokens.dtype, opened.offsets.dtype, opened.types) == (np.int32, np.int64, None)
         assert opened.lengths.dtype == np.int32 and opened.lengths.sum() == tokens and opened.lengths.max() <= 96
         for array in TOKEN_ARRAYS.get(family, ()):

@@ -14,7 +14,7 @@ from stilts.data.examples import Answer, Question, Sentence
 from stilts.errors import UserError
 from stilts.tasks import span, tagging
 from stilts.tasks.catalogue import UPOS
-from stilts.tasks.encoding import EncodeSettings, Frame, encode_texts
+from stilts.tasks.encoding import IGNORED, EncodeSettings, Frame, encode_texts
 from tests.stilts.slices import make_bert_tokenizer, make_character_tokenizer
 
 ALPHABET = "abcdeéßあ北ไทยक्षب"
@@ -53,6 +53,18 @@ def test_tagging_windows_hold_every_word_once_and_whole(rows: list[list[tuple[st
             expected += piece if 0 < len(piece) <= max_length - 2 else [CHARACTERS.token_to_id("<unk>")]
         tokens = arrays["tokens"][owner == number]
         assert tokens[~np.isin(tokens, [0, 2])].tolist() == expected
+
+
+@given(sentences, st.integers(3, 24))
+@settings(deadline=None)
+def test_sentences_without_tags_have_the_same_windows(row: list[tuple[str, str]], max_length: int) -> None:
+    tagged = Sentence("0", *(tuple(column) for column in zip(*row, strict=True)))
+    first, second = (
+        tagging.encode([example], CHARACTERS, EncodeSettings(max_length, UPOS)).arrays
+        for example in (tagged, Sentence("0", tagged.words, ()))
+    )
+    assert (second["labels"] == IGNORED).all() and first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first if name != "labels")
 
 
 def test_words_without_pieces_become_unknown() -> None:
@@ -97,6 +109,19 @@ def test_span_windows_cover_the_context_and_name_their_text(context: str, questi
         else:
             assert last == 0 and not {start, start + len(text) - 1} <= set(starts.tolist())
     assert answered  # an answer of 8 tokens fits into what two windows share
+
+
+def test_questions_without_answers_have_the_same_windows() -> None:
+    rows = [Question("q", "ab", "a b " * 30, (Answer("b", 2),)), Question("r", "", "", ())]
+    settings = EncodeSettings(16, (), 4)
+    first = span.encode(rows, CHARACTERS, settings).arrays
+    second = span.encode([Question(row.id, row.question, row.context, ()) for row in rows], CHARACTERS, settings).arrays
+    assert first.keys() == second.keys()
+    for name in first:
+        if name in ("starts", "ends"):
+            assert (second[name] == IGNORED).all() and first[name][-1] == 0
+        else:
+            assert np.array_equal(first[name], second[name])
 
 
 @pytest.mark.parametrize(("max_length", "cut"), [(384, 64), (96, 32)])

@@ -1,0 +1,75 @@
+"""Nearest neighbours against a double loop: ties, equal embeddings, block sizes, memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from stilts.evaluation import neighbours
+from stilts.evaluation.neighbours import find_neighbours
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    lengths = float(np.linalg.norm(one)) * float(np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 0.0
+
+
+def slow_neighbours(query: np.ndarray, candidates: np.ndarray, k: int) -> list[int]:
+    cosines = [round(cosine(query, candidate), 12) for candidate in candidates]
+    return sorted(range(len(candidates)), key=lambda place: (-cosines[place], place))[:k]
+
+
+# Small whole numbers: many equal and many parallel vectors, and zeros.
+vectors = st.integers(1, 9).flatmap(lambda rows: hnp.arrays(np.float32, (rows, 3), elements=st.integers(-2, 2)))
+
+
+@given(vectors, vectors, st.integers(1, 5), st.integers(1, 4))
+def test_neighbours_are_those_of_a_double_loop(queries: np.ndarray, candidates: np.ndarray, k: int, block: int) -> None:
+    """Parallel vectors of unequal length may round apart in the last place; their order is then free."""
+    found, cosines = find_neighbours(queries, candidates, k, block)
+    assert found.shape == cosines.shape == (len(queries), min(k, len(candidates)))
+    assert cosines.dtype == np.float64
+    for query, row, values in zip(queries.astype(float), found, cosines, strict=True):
+        expected = slow_neighbours(query, candidates.astype(float), k)
+        np.testing.assert_allclose(values, [cosine(query, candidates[place]) for place in expected], atol=1e-12)
+        np.testing.assert_allclose(values, [cosine(query, candidates[place]) for place in row], atol=1e-12)
+        assert len(set(row.tolist())) == len(row)
+
+
+@pytest.mark.parametrize("size", [1, 7, 300, 1000])
+def test_neighbours_do_not_depend_on_the_block_size(size: int) -> None:
+    """Many candidates lie so near each other that the rounding of a matrix product decides between them."""
+    rng = np.random.default_rng(size)
+    queries = rng.normal(size=(size, 64)).astype(np.float32)
+    candidates = (queries[rng.integers(size, size=size)] + rng.choice([0, 1e-7, 1e-6], size=(size, 1))).astype("f4")
+    results = [find_neighbours(queries, candidates, 4, block) for block in (1, 3, 64, None)]
+    for found, cosines in results[1:]:
+        assert np.array_equal(found, results[0][0]) and np.array_equal(cosines, results[0][1])
+    unit = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (queries.astype(float), candidates.astype(float))]
+    true = np.sort(unit[0] @ unit[1].T, axis=1)[:, ::-1][:, : min(4, size)]
+    np.testing.assert_allclose(results[0][1], true, atol=1e-12)
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 5])
+def test_thousands_of_equal_embeddings_give_the_first_ones(distinct: int) -> None:
+    """A collapsed encoder: of equals the lower index wins, whatever the block, and fast."""
+    kinds = np.random.default_rng(0).normal(size=(distinct, 256)).astype(np.float32)
+    which = np.arange(4000) % distinct
+    results = [find_neighbours(kinds[which[:50]], kinds[which], 4, block) for block in (7, None)]
+    for found, cosines in results:
+        assert found.tolist() == [[place % distinct + n * distinct for n in range(4)] for place in range(50)]
+        np.testing.assert_allclose(cosines, 1, atol=1e-12)
+
+
+def test_memory_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With small bounds, rows are cut into small pieces; the result is the same."""
+    rng = np.random.default_rng(0)
+    queries, candidates = (rng.normal(size=(40, 8)).astype(np.float32) for _ in range(2))
+    expected = find_neighbours(queries, candidates, 3)
+    monkeypatch.setattr(neighbours, "PRODUCT_BYTES", 1)
+    monkeypatch.setattr(neighbours, "RECHECK_BYTES", 1)
+    for one, other in zip(expected, find_neighbours(queries, candidates, 3), strict=True):
+        assert np.array_equal(one, other)
