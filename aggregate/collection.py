@@ -28,8 +28,9 @@ class Collection:
     """`metrics` per key; `conflicts` are keys with contradicting files, which have no metrics.
 
     `recipes` are those that the files of a key carry, each with one file. `seedless` are planned runs whose files
-    have no seed, `outcomes` says how planned runs without metrics ended. `files` counts metric files, broken ones
-    included; `digest` is a SHA-256 over their sorted contents.
+    have no seed, `outcomes` says how planned runs without metrics ended. `caveats` are the reasons, by target, why its
+    scores are not comparable with published ones. `files` counts metric files, broken ones included; `digest` is a
+    SHA-256 over their sorted contents.
     """
 
     metrics: dict[ResultKey, dict[str, float]]
@@ -37,6 +38,7 @@ class Collection:
     recipes: dict[ResultKey, dict[str, str]]
     seedless: frozenset[str]
     outcomes: dict[str, str]
+    caveats: dict[str, tuple[str, ...]]
     findings: tuple[Finding, ...]
     files: int
     digest: str
@@ -62,10 +64,21 @@ def collect(results: Path, planned: Mapping[str, Set[str]]) -> Collection:
         recipes={key: list_recipes(group) for key, group in groups.items()},
         seedless=frozenset(key.owner for key in groups if isinstance(key.owner, str) and key.owner not in seeded),
         outcomes=read_outcomes(results, planned, groups),
+        caveats=list_caveats(groups),
         findings=tuple(sorted(findings)),
         files=len(digests),
         digest=hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest(),
     )
+
+
+def list_caveats(groups: Groups) -> dict[str, tuple[str, ...]]:
+    """What the jobs noted in the provenance of a target's scores, once each."""
+    caveats: dict[str, set[str]] = defaultdict(set)
+    for group in groups.values():
+        for _, metric in group:
+            if metric.provenance.get("caveat"):
+                caveats[metric.target].add(str(metric.provenance["caveat"]))
+    return {target: tuple(sorted(reasons)) for target, reasons in sorted(caveats.items())}
 
 
 def read_metric_files(results: Path, findings: list[Finding], digests: list[str]) -> Iterator[tuple[str, MetricFile]]:

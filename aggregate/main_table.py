@@ -48,13 +48,17 @@ class Block:
 
 @dataclass(frozen=True)
 class MainTable:
-    """`shared` are settings of all rows; `incomplete` are expected cells with a gap, as (row name, column key)."""
+    """`shared` are settings of all rows; `incomplete` are expected cells with a gap, as (row name, column key).
+
+    `caveats` say by target why its scores are not comparable with published ones.
+    """
 
     scope: Scope
     blocks: tuple[Block, ...]
     shared: tuple[str, ...]
     incomplete: tuple[tuple[str, str], ...]
     left_out: tuple[str, ...]
+    caveats: dict[str, tuple[str, ...]]
     findings: tuple[Finding, ...]
 
     @property
@@ -84,6 +88,7 @@ def build_table(collection: Collection, scope: Scope) -> MainTable:
         shared=shared,
         incomplete=tuple(list_incomplete(blocks.values(), set(scope.rows or selection.rows), scope)),
         left_out=selection.left_out,
+        caveats=collection.caveats,
         findings=tuple(sorted((*collection.findings, *selection.findings))),
     )
 

@@ -97,6 +97,7 @@ def build_view(table: MainTable) -> View:
         *note_narrow(table),
         *note_partial(table),
         *numbering.list_notes(),
+        *note_caveats(table),
         *note_settings(table),
         *note_hidden(table),
         *note_left_out(table),
@@ -185,6 +186,14 @@ def note_partial(table: MainTable) -> list[tuple[str, str]]:
         whose = f" ({', '.join(dict.fromkeys(names))})" if len(counts) > 1 else ""
         notes.append((PARTIAL, f"mean of {count} of {every} tasks{whose}; Avg needs all {every}"))
     return notes
+
+
+def note_caveats(table: MainTable) -> list[tuple[str, str]]:
+    return [
+        ("", f"{TARGET_TITLES[target]} is not comparable with published numbers: {'; '.join(reasons)}")
+        for target, reasons in table.caveats.items()
+        if target in TARGET_TITLES
+    ]
 
 
 def note_settings(table: MainTable) -> list[tuple[str, str]]:
