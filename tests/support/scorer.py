@@ -1,80 +1,83 @@
-"""A slow, obvious scorer of stored predictions: the oracle for the metric files.
+"""A slow, obvious scorer of stored predictions: the oracle for the metric files of all tasks.
 
-Written from the rules alone (XTREME's scorers: SQuAD 1.1 normalisation, seqeval 0.0.12 on bare tags), without the
-project's metrics, one example at a time.
+Written from the rules alone (see xtreme_oracle.py, and the official SQuAD 2.0 script), without the project's metrics.
 """
 
 from __future__ import annotations
 
-import re
-import string
-from collections import Counter
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from tests.support.xtreme_oracle import find_entities, find_runs, normalise_mlqa, normalise_squad, overlap
 
-def score_predictions(table: Path, target: str, language: str) -> dict[str, float]:
+Row = dict[str, Any]
+
+
+def score_predictions(table: Path, task: str, language: str) -> dict[str, float]:
     """Metrics in percent of one language of a prediction file."""
     rows = [row for row in pq.read_table(table).to_pylist() if row["language"] == language]
-    if target in ("xquad", "squad1"):
-        return _score_answers(rows)
-    if target == "udpos":
-        return _score_tags(rows)
-    gold = "gold" if target == "tatoeba" else "label"
-    return {"accuracy": 100 * sum(row[gold] == row["prediction"] for row in rows) / len(rows)}
+    if task == "squad2":
+        return _score_possible_answers(rows)
+    if task in ("xquad", "mlqa", "tydiqa", "squad1"):
+        normalise = (lambda text: normalise_mlqa(text, language)) if task == "mlqa" else normalise_squad
+        return _score_answers(rows, normalise, [row["prediction"] for row in rows])
+    if task in ("udpos", "panx", "ccg"):
+        return _score_tags(rows, task)
+    if task == "bucc2018":
+        return {"f1": max(_pair_f1(rows, row["score"]) for row in rows if row["score"] is not None)}
+    gold = "gold" if task == "tatoeba" else "label"
+    right = [row[gold] == row["prediction"] for row in rows]
+    scores = {"accuracy": 100 * sum(right) / len(rows)}
+    if task == "qqp":
+        hits = sum(row["label"] == row["prediction"] == "1" for row in rows)
+        both = sum((row["label"] == "1") + (row["prediction"] == "1") for row in rows)
+        scores["f1"] = 100 * 2 * hits / both if both else 0.0
+    return scores
 
 
-def _score_answers(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _score_answers(rows: Sequence[Row], normalise: Callable[[str], str], said: Sequence[str]) -> dict[str, float]:
     exact = f1 = 0.0
-    for row in rows:
-        said = row["prediction"] or ""
-        exact += max(float(_normalise(said) == _normalise(gold)) for gold in row["answers"])
-        f1 += max(_overlap(_normalise(said).split(), _normalise(gold).split()) for gold in row["answers"])
+    for row, text in zip(rows, said, strict=True):
+        golds = row["answers"] or [""]
+        exact += max(float(normalise(text) == normalise(gold)) for gold in golds)
+        if row["answers"]:
+            f1 += max(overlap(normalise(text).split(), normalise(gold).split()) for gold in golds)
+        else:
+            f1 += float(not normalise(text))
     return {"exact_match": 100 * exact / len(rows), "f1": 100 * f1 / len(rows)}
 
 
-def _normalise(text: str) -> str:
-    """Lower case, no ASCII punctuation, no English articles, single blanks, in that order."""
-    text = "".join(char for char in text.lower() if char not in string.punctuation)
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+def _score_possible_answers(rows: Sequence[Row]) -> dict[str, float]:
+    """The best that any threshold gives: an answer stands whose null odds are at or below it."""
+    best = {"exact_match": 0.0, "f1": 0.0}
+    odds = [row["null_odds"] for row in rows]
+    for threshold in [float("-inf"), *sorted(set(odds))]:
+        said = [row["prediction"] if own <= threshold else "" for row, own in zip(rows, odds, strict=True)]
+        for metric, value in _score_answers(rows, normalise_squad, said).items():
+            best[metric] = max(best[metric], value)
+    return best
 
 
-def _overlap(said: list[str], gold: list[str]) -> float:
-    common = sum((Counter(said) & Counter(gold)).values())
-    if common == 0:
-        return 0.0
-    precision, recall = common / len(said), common / len(gold)
-    return 2 * precision * recall / (precision + recall)
+def _pair_f1(rows: Sequence[Row], threshold: float) -> float:
+    mined = [row for row in rows if row["score"] is not None and row["score"] >= threshold]
+    hits = sum(row["gold"] for row in mined)
+    return 100 * 2 * hits / (len(mined) + sum(row["gold"] for row in rows))
 
 
-def _score_tags(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+def _score_tags(rows: Sequence[Row], task: str) -> dict[str, float]:
     right = total = 0
-    gold: set[tuple[int, int, int, str]] = set()
-    said: set[tuple[int, int, int, str]] = set()
+    gold: set[Any] = set()
+    said: set[Any] = set()
+    find = find_entities if task == "panx" else find_runs
     for number, row in enumerate(rows):
         assert len(row["tags"]) == len(row["predictions"]) == len(row["words"])
         right += sum(a == b for a, b in zip(row["tags"], row["predictions"], strict=True))
         total += len(row["tags"])
-        gold |= {(number, *chunk) for chunk in _chunks(row["tags"])}
-        said |= {(number, *chunk) for chunk in _chunks(row["predictions"])}
+        gold |= {(number, *chunk) for chunk in find(row["tags"])}
+        said |= {(number, *chunk) for chunk in find(row["predictions"])}
     hits = len(gold & said)
-    f1 = 2 * hits / (len(gold) + len(said)) if hits else 0.0
-    return {"accuracy": 100 * right / total, "f1": 100 * f1}
-
-
-def _chunks(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Runs of one tag are one chunk; SCONJ and SYM begin with the letter of a single-word chunk in IOBES."""
-    chunks: list[tuple[int, int, str]] = []
-    start = 0
-    for tag, run in groupby(tags):
-        length = len(list(run))
-        if tag.startswith("S"):
-            chunks += [(position, position + 1, tag) for position in range(start, start + length)]
-        else:
-            chunks.append((start, start + length, tag))
-        start += length
-    return chunks
+    scores = {"accuracy": 100 * right / total, "f1": 100 * 2 * hits / (len(gold) + len(said)) if hits else 0.0}
+    return {name: scores[name] for name in {"ccg": ("accuracy",), "panx": ("f1",)}.get(task, ("accuracy", "f1"))}

@@ -1,0 +1,115 @@
+"""A data root with every task, and a grid for it: the real slices, and stand-ins for sets that may not be passed on.
+
+SNLI and QQP are made of real sentence pairs of other slices (MNLI, PAWS-X), written in the two releases' own formats.
+CCG is the slices' stand-in of the same kind of input.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+# PAWS-X in XTREME's layout alone: the slice of the original one has 49 training pairs.
+LINKED = {
+    "anli/anli_v1.0",
+    "bucc2018",
+    "ccg_standin_pmb",
+    "commonsenseqa",
+    "cosmosqa",
+    "hellaswag",
+    "mlqa",
+    "mnli/MNLI",
+    "panx/xtreme",
+    "pawsx/xtreme",
+    "squad_v1.1",
+    "tatoeba",
+    "tydiqa_goldp",
+    "udpos",
+    "xnli",
+    "xquad",
+}
+
+# Languages that the slices have labelled sets of.
+LANGUAGES = {
+    "xnli": ["de", "en", "sw", "zh"],
+    "pawsx": ["de", "en", "ko", "zh"],
+    "udpos": ["de", "en", "zh"],
+    "panx": ["de", "en", "sw", "zh"],
+    "xquad": ["de", "en", "zh"],
+    "mlqa": ["de", "en", "zh"],
+    "tydiqa": ["en", "fi", "ko", "sw", "te"],
+    "bucc2018": ["zh"],
+    "tatoeba": ["de", "sw", "zh"],
+}
+_TRAINING = {"precision": "fp32", "learning_rate": 1e-3, "batch_size": 16, "max_length": 128}
+
+# Every task, on a small encoder with random weights: the baseline and the mixture of nine on all targets, the nine
+# single tasks on one that is cheap to score.
+GRID: dict[str, Any] = {
+    "name": "real-slices",
+    "suite": "xtreme",
+    "languages": LANGUAGES,
+    "axes": {"model": "scratch", "intermediate": ["none", "all"], "target": "all", "seed": [1]},
+    "include": [{"intermediate": "each", "target": "tatoeba"}],
+    "pretrain": {
+        "text": ["mnli", "squad1", "hellaswag", "xnli", "xquad", "udpos", "tatoeba", "ccg"],
+        "tokenizer": "unigram",
+        "vocabulary": 6000,
+        "layers": 2,
+        "hidden": 64,
+        "heads": 2,
+        "feed_forward": 128,
+    },
+    "intermediate": {**_TRAINING, "epochs": 5, "max_examples": 160},
+    "target": {**_TRAINING, "epochs": 5, "max_examples": 160},
+    "retrieval": {"max_length": 128, "sweep": True},
+}
+
+
+def build_root(slices: Path, out: Path) -> Path:
+    """Fill the folder `out` with links to the slices and with the stand-ins; returns it."""
+    for name in sorted(LINKED):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).symlink_to(slices / name)
+    (out / "squad_v2.0").mkdir()
+    for name, source in (
+        ("train", "train-v2.0-mixed"),
+        ("dev", "dev-v2.0"),
+    ):  # the other training slice has answers alone
+        (out / "squad_v2.0" / f"{name}-v2.0.json").symlink_to(slices / "squad_v2.0" / f"{source}.json")
+    write_snli(slices, out / "snli_1.0")
+    write_qqp(slices, out / "QQP")
+    return out
+
+
+def write_snli(slices: Path, out: Path) -> None:
+    """`snli_1.0_{train,dev}.jsonl` from the MNLI slice, with one pair that has no gold label."""
+    out.mkdir(parents=True)
+    with open(slices / "mnli" / "MNLI" / "train.tsv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    for split, part in (("train", rows[:200]), ("dev", rows[200:])):
+        lines = [
+            {
+                "gold_label": "-" if number == 3 else row["gold_label"],
+                "pairID": f"{split}.{number}",
+                "sentence1": row["sentence1"],
+                "sentence2": row["sentence2"],
+            }
+            for number, row in enumerate(part)
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (out / f"snli_1.0_{split}.jsonl").write_text(text, encoding="utf-8")
+
+
+def write_qqp(slices: Path, out: Path) -> None:
+    """GLUE's `train.tsv` and `dev.tsv` from English PAWS-X pairs."""
+    out.mkdir(parents=True)
+    lines = (slices / "pawsx" / "xtreme" / "train-en.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines]
+    for split, part in (("train", rows[:600]), ("dev", rows[600:])):
+        text = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n"
+        for number, (first, second, label) in enumerate(part):
+            text += f"{number}\t{2 * number}\t{2 * number + 1}\t{first}\t{second}\t{label}\n"
+        (out / f"{split}.tsv").write_text(text, encoding="utf-8")
