@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -9,19 +10,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stilts.runs import tree_digest
+
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its place (and that of an older one) when the block ends well."""
+    """A temporary folder beside `out` that takes its place (and that of an older one) when the block ends well.
+
+    No lock: of two that make the same folder at once, the second finds what it has made itself and leaves it alone, so
+    that nobody who reads it sees it vanish.
+    """
     out.parent.mkdir(parents=True, exist_ok=True)
     token = f"{os.getpid()}.{uuid.uuid4().hex[:8]}"
     temporary, old = (out.with_name(f".{out.name}.{kind}.{token}") for kind in ("new", "old"))
     temporary.mkdir()
     try:
         yield temporary
-        if out.exists():
-            os.replace(out, old)
-        os.replace(temporary, out)
+        while not _take_place(temporary, out, old):
+            pass  # another one was faster: look at what it has put there
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_place(temporary: Path, out: Path, old: Path) -> bool:
+    """False where another process has put its folder there in between."""
+    try:
+        if out.exists():
+            if tree_digest(out) == tree_digest(temporary):
+                return True
+            shutil.rmtree(old, ignore_errors=True)
+            os.replace(out, old)
+        os.replace(temporary, out)
+    except FileNotFoundError:
+        if not temporary.exists():
+            raise
+        return False  # somebody moves the old folder at this moment
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
