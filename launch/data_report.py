@@ -17,15 +17,17 @@ from stilts.data.hub_sets import KNOWN_DIFFERENCES
 from stilts.data.releases import RELEASES, known_sizes
 from stilts.runs import read_json, write_json, write_text
 
+ABSENT = "no file"
+
 
 @dataclass(frozen=True)
 class SetReport:
-    """One set of one task. `expected` is None where no count of the release is known."""
+    """One set of one task. `expected` is None where no count of the release is known, `found` where it has no file."""
 
     task: str
     set: str
     expected: int | None
-    found: int
+    found: int | None
     skipped: int
     labelled: bool
     source: str
@@ -40,7 +42,7 @@ class SetReport:
     @property
     def differs(self) -> bool:
         """Whether the count is not that of the release."""
-        return self.expected is not None and self.expected != self.found
+        return None not in (self.expected, self.found) and self.expected != self.found
 
 
 def list_sets(plan: Plan, campaign: Campaign) -> list[SetReport]:
@@ -71,6 +73,13 @@ def _read_manifest(manifest: dict[str, Any]) -> Iterator[SetReport]:
             licence=RELEASES[task].licence if task in RELEASES else "",
             sha256=_join_digests([file["sha256"] for file in files]),
         )
+    for name in manifest["absent"]:
+        yield _report_absent(task, name)
+
+
+def _report_absent(task: str, name: str) -> SetReport:
+    licence = RELEASES[task].licence if task in RELEASES else ""
+    return SetReport(task, name, known_sizes().get((task, name)), None, 0, False, ABSENT, licence, "")
 
 
 def _join_digests(digests: list[str]) -> str:
@@ -109,17 +118,19 @@ def _hub_tasks(reports: list[SetReport]) -> list[str]:
 
 def summary_table(reports: list[SetReport]) -> Table:
     """One line a task for a terminal."""
-    table = Table("task", "sets", "examples", "as released", "left out", "unlabelled", "source", box=None)
+    table = Table("task", "sets", "examples", "as released", "left out", "unlabelled", "absent", "source", box=None)
     for task in dict.fromkeys(report.task for report in reports):
-        mine = [report for report in reports if report.task == task]
+        whole = [report for report in reports if report.task == task]
+        mine = [report for report in whole if report.found is not None]
         differ = sum(report.differs for report in mine)
         table.add_row(
             task,
             str(len(mine)),
-            f"{sum(report.found for report in mine):,}",
+            f"{sum(report.found or 0 for report in mine):,}",
             Text(f"{differ} differ", style="yellow") if differ else "yes",
             str(sum(report.skipped for report in mine) or ""),
             str(sum(not report.labelled for report in mine) or ""),
+            str(len(whole) - len(mine) or ""),
             "hub" if mine[0].from_hub else "files",
         )
     return table
@@ -128,7 +139,16 @@ def summary_table(reports: list[SetReport]) -> Table:
 def list_lines(reports: list[SetReport]) -> str:
     """One line a set, as plain text."""
     rows = [
-        (r.task, r.set, r.found, r.expected, r.skipped or None, None if r.labelled else "no", r.sha256[:12], r.source)
+        (
+            r.task,
+            r.set,
+            r.found,
+            r.expected,
+            r.skipped or None,
+            None if r.labelled or r.found is None else "no",
+            r.sha256[:12],
+            r.source,
+        )
         for r in reports
     ]
     headers = ("task", "set", "examples", "released", "left out", "labelled", "sha256", "source")

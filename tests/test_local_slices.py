@@ -93,7 +93,9 @@ def test_the_data_report_has_every_set_with_its_checksum(study: Study) -> None:
     known = {(row["task"], row["set"]): row for row in report}
     assert known["tatoeba", "test.sw"]["expected"] == known["tatoeba", "test.sw"]["found"] == 390
     assert known["pawsx", "test.de"]["labelled"] is False
-    assert all(len(row["sha256"]) == 64 and row["licence"] and row["source"] for row in report)
+    assert known["pawsx", "test.ko"]["found"] is None and known["pawsx", "test.ko"]["source"] == "no file"
+    there = [row for row in report if row["found"] is not None]
+    assert all(len(row["sha256"]) == 64 and row["licence"] and row["source"] for row in there)
     assert "CC BY-NC 4.0" in (study.root / "campaign" / "data.md").read_text()
     listed = study.run(
         study.command("launch/status.py", "--grid", str(study.path), "--root", str(study.root), "--data")

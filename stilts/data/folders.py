@@ -29,17 +29,17 @@ def new_folder(out: Path) -> Iterator[Path]:
         while not _take_place(temporary, out, old):
             pass  # another one was faster: look at what it has put there
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(temporary)
+        _remove(old)
 
 
 def _take_place(temporary: Path, out: Path, old: Path) -> bool:
     """False where another process has put its folder there in between."""
     try:
-        if out.exists():
-            if tree_digest(out) == tree_digest(temporary):
-                return True
-            shutil.rmtree(old, ignore_errors=True)
+        if out.is_dir() and not out.is_symlink() and tree_digest(out) == tree_digest(temporary):
+            return True
+        if os.path.lexists(out):
+            _remove(old)
             os.replace(out, old)
         os.replace(temporary, out)
     except FileNotFoundError:
@@ -51,3 +51,11 @@ def _take_place(temporary: Path, out: Path, old: Path) -> bool:
             raise
         return False
     return True
+
+
+def _remove(path: Path) -> None:
+    """A folder with all in it, or whatever else stands there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -68,3 +68,15 @@ def test_a_damaged_folder_is_replaced_and_a_failure_leaves_the_old_one(tmp_path:
         write_half(out)
     assert (out / "a").read_text() == "whole" and (out / "a").stat().st_mtime < before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_file_or_a_dangling_link_in_its_place_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    out.write_text("a file")
+    make_again_and_again(out, ["whole"])
+    (tmp_path / "data" / "a").unlink()
+    out.rename(tmp_path / "other")
+    out.symlink_to(tmp_path / "nowhere")
+    make_again_and_again(out, ["whole"])
+    assert (out / "a").read_text() == "whole" and not out.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "other"]
