@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from aggregate.prediction_columns import check_columns
 from stilts.errors import UserError
 from stilts.runs import RunFolder
-from stilts.tasks.catalogue import INTERMEDIATES, TARGETS
+from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, task_family
 from stilts.tasks.columns import task_metrics
 from stilts.tasks.families import family, finish_tables
 
@@ -25,37 +27,47 @@ def list_predictions(folder: RunFolder) -> dict[str, list[str]]:
     return found
 
 
-def read_predictions(path: Path) -> dict[str, pa.Table]:
-    """One table a language, in the order of the file. Raises UserError where it is no table of predictions."""
+def read_predictions(path: Path, task: str) -> dict[str, pa.Table]:
+    """One table a language, in the order of the file, with the columns of docs/predictions.md.
+
+    Raises UserError, one problem, where the file is no table of predictions of this task.
+    """
     try:
         table = pq.read_table(path)
-        languages = table["language"].unique().to_pylist()
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise UserError(
-            f"{path}: no table of predictions ({' '.join(str(error).split())}); score the run again"
-        ) from None
+        table.validate(full=True)
+        table, problems = check_columns(table, task)
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: no table of predictions ({reason}); score the run again") from None
+    if problems:
+        raise UserError(f"{path}: no predictions of {task} ({'; '.join(problems)}); score the run again")
+    languages = table["language"].unique().to_pylist()
     return {language: table.filter(pc.equal(table["language"], language)) for language in languages}
 
 
-def task_family(task: str) -> str:
-    """Name of the family of a target or an intermediate task."""
-    return TARGETS[task].family if task in TARGETS else INTERMEDIATES[task].family
+def group_splits(task: str, splits: Sequence[str]) -> list[list[str]]:
+    """Splits that have to be judged together: mining takes its thresholds from dev, all others stand alone."""
+    return [list(splits)] if task_family(task) == "mining" else [[split] for split in splits]
 
 
-def judge_predictions(folder: RunFolder, task: str) -> dict[str, pa.Table]:
-    """All sets `<split>.<language>` of a task, each example with its score statistics, thresholds set on dev.
+def judge_predictions(folder: RunFolder, task: str, splits: Sequence[str]) -> dict[str, pa.Table]:
+    """The sets `<split>.<language>` of a task, each example with its score statistics, thresholds set on dev.
 
     Raises UserError where a file is no table of predictions of this task.
     """
-    paths = {split: folder.predictions / f"{task}.{split}.parquet" for split in list_predictions(folder).get(task, [])}
-    tables = {
-        f"{split}.{language}": table
-        for split, path in paths.items()
-        for language, table in read_predictions(path).items()
-    }
+    paths = {split: folder.predictions / f"{task}.{split}.parquet" for split in splits}
+    tables: dict[str, pa.Table] = {}
+    problems = []
+    for split, path in paths.items():
+        try:
+            tables |= {f"{split}.{language}": table for language, table in read_predictions(path, task).items()}
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
     try:
         return finish_tables(task_family(task), task, tables)
-    except (KeyError, ValueError, pa.ArrowException) as error:
+    except (KeyError, ValueError, pa.ArrowException, UserError) as error:
         names = ", ".join(map(str, paths.values()))
         raise UserError(f"{names}: no predictions of {task} ({error}); score the run again") from None
 

@@ -11,17 +11,21 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     # Run as a script: the repository root takes the place of this folder, whose module names are too plain.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from aggregate.collection import SKIPPED_FOLDERS, stands
-from aggregate.predictions import judge_predictions, list_predictions, score_set
+from aggregate.predictions import group_splits, judge_predictions, list_predictions, score_set
 from stilts.errors import UserError
 from stilts.results import MetricFile, read_metric_file, write_metric_file
 from stilts.runs import RunFolder, read_json
 from stilts.tasks.columns import NotScored
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Figures that differ by less are those of another order of summation (percent).
 TOLERANCE = 1e-9
@@ -79,7 +83,7 @@ def rescore(results: Path, check: bool) -> Report:
         if not stands(run):
             report.notes.append(f"{run}: not done, or built on what has changed since; left as it is")
             continue
-        rescore_run(folder, list(tasks), check, report)
+        rescore_run(folder, tasks, check, report)
     return report
 
 
@@ -91,31 +95,42 @@ def find_runs(results: Path) -> Iterator[Path]:
     yield from (path for path in (results, *folders) if (path / "run.json").is_file())
 
 
-def rescore_run(folder: RunFolder, tasks: list[str], check: bool, report: Report) -> None:
-    """All metric files of one run."""
+def rescore_run(folder: RunFolder, tasks: dict[str, list[str]], check: bool, report: Report) -> None:
+    """All metric files of one run; `tasks`: the splits of each that have predictions."""
     left = {path.name: path for path in sorted(folder.metrics.glob("*.json")) if not path.name.startswith(".")}
-    for task in tasks:
-        try:
-            sets = judge_predictions(folder, task)
-        except UserError as error:
-            report.broken += error.problems
-            left = {name: path for name, path in left.items() if not name.startswith(f"{task}.")}
-            continue
-        for name, table in sets.items():
-            path = left.pop(f"{task}.{name}.json", None)
+    for task, splits in tasks.items():
+        for group in group_splits(task, splits):
             try:
-                figures = score_set(table, task)
-                if figures and path:
-                    compare(path, figures, check, report)
-                elif figures:
-                    report.notes.append(f"{folder.path}: predictions of {task} {name} have no metric file; left")
-                elif path:
-                    report.notes.append(f"{path}: its predictions have no labels to compute it from; left")
-            except NotScored as error:
-                report.notes += [f"{folder.path}: {task} {name}: {problem}" for problem in error.problems]
+                sets = judge_predictions(folder, task, group)
             except UserError as error:
                 report.broken += error.problems
+                unread = tuple(f"{task}.{split}." for split in group)
+                left = {name: path for name, path in left.items() if not name.startswith(unread)}
+                continue
+            for name, table in sets.items():
+                rescore_set(folder, task, name, table, left.pop(f"{task}.{name}.json", None), check, report)
     report.notes += [describe_leftover(path) for path in left.values()]
+
+
+def rescore_set(
+    folder: RunFolder, task: str, name: str, table: pa.Table, path: Path | None, check: bool, report: Report
+) -> None:
+    """One judged set against its metric file, if it has one."""
+    try:
+        figures = score_set(table, task)
+    except UserError as error:
+        found = report.notes if isinstance(error, NotScored) else report.broken
+        found += [f"{folder.path}: {task} {name}: {problem}" for problem in error.problems]
+        return
+    if figures and path:
+        try:
+            compare(path, figures, check, report)
+        except UserError as error:
+            report.broken += error.problems
+    elif figures:
+        report.notes.append(f"{folder.path}: predictions of {task} {name} have no metric file; left")
+    elif path:
+        report.notes.append(f"{path}: its predictions have no labels to compute it from; left")
 
 
 def compare(path: Path, figures: tuple[dict[str, float], int], check: bool, report: Report) -> None:

@@ -51,7 +51,8 @@ the layout
 --results: a campaign as submissions
   From <run>/predictions/*.parquet of finished runs, no GPU. --out is the submission itself where one row and seed are
   chosen, else it holds one folder for each. manifest.json in a submission says which run gave each file, and what
-  there was no prediction for. A run without a seed (retrieval of the pretrained encoder) serves every seed. Sets whose
+  is missing: there was no prediction for it, or one that --score would refuse, such as a label that the task does not
+  have. A run without a seed (retrieval of the pretrained encoder) serves every seed. Sets whose
   labels are kept back are exported as others are.
 
 Both need pyarrow and numpy.

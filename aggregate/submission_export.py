@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from aggregate.collection import stands
 from aggregate.expectation import GRID_IN_RESULTS, Expected, find_expected, suite_targets
 from aggregate.main_table import row_order, shorten_models
 from aggregate.merging import Seed
 from aggregate.predictions import judge_predictions, list_predictions, read_predictions
-from aggregate.submission_files import file_name, write_answers, write_lines, write_tags
+from aggregate.submission_files import file_name
+from aggregate.submission_tables import write_table
 from aggregate.variants import name_rows
 from stilts.errors import UserError
 from stilts.results import RowKey
@@ -135,19 +135,31 @@ def place_submissions(submissions: Sequence[Submission], out: Path) -> None:
                 name += "-x"
             taken.add(name)
             one.folder = out / name
-    problems = [
-        f"--out {one.folder}: a file; name a folder"
-        if not one.folder.is_dir()
-        else f"--out {one.folder}: holds something else than an earlier export; name a new folder"
-        for one in submissions
-        if one.folder.exists() and not _is_replaceable(one.folder)
-    ]
+    obstacles = {one.folder: _find_obstacle(one.folder) for one in submissions}
+    problems = [f"--out {folder}: {obstacle}" for folder, obstacle in obstacles.items() if obstacle]
     if problems:
         raise UserError(problems)
 
 
-def _is_replaceable(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))
+def _find_obstacle(folder: Path) -> str | None:
+    """Why no export may take the place of `folder`; None where it is not there, empty, or an earlier export."""
+    try:
+        names = _list_names(folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return "a file; name a folder" if isinstance(error, NotADirectoryError) else f"unreadable: {error.strerror}"
+    return "holds something else than an earlier export; name a new folder" if names and MANIFEST not in names else None
+
+
+def _list_names(folder: Path) -> list[str]:
+    """What a folder holds. One that another export moves away meanwhile, and empties, is not the one to list."""
+    while True:
+        before = os.stat(folder)
+        names = os.listdir(folder)
+        after = os.stat(folder)
+        if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+            return names
 
 
 def write_submission(submission: Submission, results: Path, split: str, suite: str) -> None:
@@ -173,16 +185,33 @@ def write_submission(submission: Submission, results: Path, split: str, suite: s
 
 
 def _swap(draft: Path, folder: Path) -> None:
-    """Put the finished draft into the place of an earlier export, which goes only then."""
+    """Put the finished draft into the place of an earlier export, which goes only then. The last of several stays."""
     old = draft.with_name(f"{draft.name}.old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(draft, folder)
+    try:
+        while not _take_place(draft, folder, old):
+            pass  # another export was faster: look at what it has put there
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _take_place(draft: Path, folder: Path, old: Path) -> bool:
+    """False where another export has moved or put its folder there in between."""
+    if obstacle := _find_obstacle(folder):
+        raise UserError(f"--out {folder}: {obstacle}")
     shutil.rmtree(old, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        os.replace(folder, old)
+    try:
+        os.replace(draft, folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def write_target(submission: Submission, results: Path, target: str, split: str, draft: Path, suite: str) -> None:
-    """Write the files of one target. Raises UserError with what there is no prediction for."""
+    """Write the files of one target. Raises UserError with what there is no prediction for, or none that is legal."""
     run = submission.runs.get(target)
     if run is None:
         raise UserError("not in the grid")
@@ -194,12 +223,16 @@ def write_target(submission: Submission, results: Path, target: str, split: str,
     if not path.is_file():
         raise UserError(f"{run} has no {path.relative_to(folder.path).as_posix()}")
     if TARGETS[target].family == "mining":
-        sets = judge_predictions(folder, target)
+        sets = judge_predictions(folder, target, list_predictions(folder)[target])
         tables = {name.partition(".")[2]: table for name, table in sets.items() if name.startswith(f"{source}.")}
     else:
-        tables = read_predictions(path)
+        tables = read_predictions(path, target)
     problems = []
+    wanted = target_languages(target, source, suite)
     for language, table in tables.items():
+        if language not in wanted:  # nor may such a name be part of a path
+            problems.append(f"{path}: {language!r} is no language of the {source} set; not written")
+            continue
         name = f"{target}/{file_name(target, language)}"
         try:
             write_table(draft / name, target, table)
@@ -208,29 +241,8 @@ def write_target(submission: Submission, results: Path, target: str, split: str,
             continue
         origin = {"run": run, "predictions": path.relative_to(results).as_posix(), "rows": len(table)}
         submission.files[name] = origin
-    lacking = [language for language in target_languages(target, source, suite) if language not in tables]
+    lacking = [language for language in wanted if language not in tables]
     if lacking:
         problems.append(f"{run} has no predictions of {' '.join(lacking)}")
     if problems:
         raise UserError(problems)
-
-
-def write_table(path: Path, target: str, table: pa.Table) -> None:
-    """One language's predictions in the layout's form. Raises UserError where no threshold parts BUCC's pairs."""
-    match TARGETS[target].family:
-        case "tagging":
-            write_tags(path, table["predictions"].to_pylist())
-        case "span":
-            write_answers(path, dict(zip(table["id"].to_pylist(), table["prediction"].to_pylist(), strict=True)))
-        case "mining":
-            write_lines(path, list_pairs(table))
-        case _:  # a label, or for Tatoeba the position of the foreign sentence
-            write_lines(path, map(str, table["prediction"].to_pylist()))
-
-
-def list_pairs(table: pa.Table) -> list[str]:
-    """`foreign-id TAB English-id` of the mined pairs at or above the threshold; a gold pair not mined has no score."""
-    if table["threshold"].null_count:
-        raise UserError(f"{table['language'][0]}: no threshold, for the run has no labelled dev set of this language")
-    chosen = table.filter(pc.greater_equal(table["score"], table["threshold"]))
-    return [f"{row['foreign_id']}\t{row['english_id']}" for row in chosen.to_pylist()]

@@ -19,13 +19,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from stilts.data.lines import MOST_PROBLEMS, Problems, Refused, read_lines, split_columns
+from stilts.data.lines import BYTE_ORDER_MARK, MOST_PROBLEMS, Problems, Refused, read_lines, split_columns
 from stilts.errors import UserError
 from stilts.runs import write_text
 from stilts.tasks.catalogue import TARGETS, training_of
 
 SPLIT = "test"  # what the layout calls every set
 NUMBER = re.compile(r"0|[1-9][0-9]*")
+# str() of a row of a numpy array with one column: XTREME's own script writes its predictions so.
+NUMPY_ROW = re.compile(r"\[\s*([0-9]+)\s*\]")
+
+_NEEDED = 'predictions are {"question id": "text", ...}, labels SQuAD\'s JSON'
 
 Value = TypeVar("Value")
 
@@ -84,6 +88,8 @@ def check_label(text: str, task: str) -> str:
 
 
 def _check_number(text: str) -> str:
+    if row := NUMPY_ROW.fullmatch(text):
+        raise Refused(f"{text!r} is a printed numpy row, as XTREME's own script writes it; write {row[1]} alone")
     if not NUMBER.fullmatch(text):
         raise Refused(f"{text!r} is no line number; write 0 for the first line of the foreign file, 1 for the next")
     return text
@@ -140,9 +146,13 @@ def read_questions(path: Path) -> dict[str, list[str]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; a key twice in one object is refused, for the reader would drop one of its values."""
+    """The JSON object in a file; a key twice in one object is refused, for the reader would drop one of its values.
+
+    A byte-order mark at the start is no text, as in the files of lines.
+    """
     try:
-        document = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_join_pairs)
+        text = path.read_bytes().decode("utf-8").removeprefix(BYTE_ORDER_MARK)
+        document = json.loads(text, object_pairs_hook=_join_pairs)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -151,6 +161,10 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}:{error.lineno}: no JSON ({error.msg} at column {error.colno})") from None
     except Refused as refusal:
         raise UserError(f"{path}: {refusal}") from None
+    except RecursionError:
+        raise UserError(f"{path}: lists or objects nested too deep; {_NEEDED}") from None
+    except ValueError:  # of int(), which takes no number of more than 4,300 digits
+        raise UserError(f"{path}: a number with too many digits; {_NEEDED}") from None
     if not isinstance(document, dict):
         raise UserError(f"{path}: a JSON {type(document).__name__} where an object is needed")
     return document

@@ -73,8 +73,12 @@ def _read_both(predictions: Path, labels: Path, read: Callable[[Path], list[str]
             values.append(read(path))
         except UserError as error:
             problems += error.problems
-    if not problems and not values[1]:
-        problems = [f"{labels}: empty; labels are needed"]
+    if not problems:
+        problems = [
+            f"{path}: empty; {what} are needed"
+            for path, what, lines in ((predictions, "predictions", values[0]), (labels, "labels", values[1]))
+            if not lines
+        ]
     if problems:
         raise UserError(problems)
     return values[0], values[1]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stilts.errors import UserError
+
 SUITES = ("xtreme", "toy")
 FAMILIES = ("pair", "choice", "span", "tagging", "retrieval", "mining", "mlm")
 
@@ -150,6 +152,16 @@ TOY_INTERMEDIATES = ("mnli", "squad1", "hellaswag")
 
 # Pre-training text: the made-up languages' own corpus (suite toy), read by `model: scratch` alone.
 TEXT = "text"
+
+
+def task_family(task: str) -> str:
+    """Family of an intermediate task, a training, a target or the pre-training text; UserError for another name."""
+    if task == TEXT:
+        return "mlm"
+    for table in (INTERMEDIATES, TRAININGS, TARGETS):
+        if task in table:
+            return table[task].family
+    raise UserError(f"no task {task!r}: use one of {', '.join(sorted({*INTERMEDIATES, *TRAININGS, *TARGETS, TEXT}))}")
 
 
 def splits(target: str) -> tuple[str, ...]:

@@ -224,7 +224,8 @@ def score(table: pa.Table, metrics: Sequence[str]) -> dict[str, float]:
 def _score_with_empty(table: pa.Table, metrics: Sequence[str]) -> dict[str, float]:
     """The official SQuAD 2.0 figures: f1 and exact_match are the best that a threshold gives.
 
-    HasAns and NoAns are those at the threshold of the best F1. Where the set has no such questions they are absent.
+    HasAns and NoAns are those at the threshold of the best F1. Where the set has no such questions they are absent,
+    and so is a threshold that is infinite (every answer stands), for a metric file takes finite numbers alone.
     """
     names = ("f1", "exact_match", "null_odds", "answerable")
     f1, exact, odds, answerable = (take_scored(table, name) for name in names)
@@ -235,7 +236,7 @@ def _score_with_empty(table: pa.Table, metrics: Sequence[str]) -> dict[str, floa
         exact.astype(np.float64), odds, answerable, answered
     )
     figures["best_f1_thresh"] = threshold
-    absent = []
+    absent = [name for name in ("best_f1_thresh", "best_exact_thresh") if not np.isfinite(figures[name])]
     for name, group in (("HasAns", answerable), ("NoAns", ~answerable)):
         for kind, values in (("f1", f1), ("exact", exact)):
             final = apply_null_threshold(values, odds, answerable, threshold)[group]

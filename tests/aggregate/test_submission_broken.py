@@ -67,6 +67,26 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda p, _: (p / "tatoeba/test-de.tsv").write_text("2\n-1\n1\n"),
         "tatoeba/test-de.tsv:2: '-1' is no line number",
     ),
+    "printed numpy rows": (
+        lambda p, _: (p / "tatoeba/test-de.tsv").write_text("[2]\n[ 0]\n[1]\n"),
+        "tatoeba/test-de.tsv:2: '[ 0]' is a printed numpy row, as XTREME's own script writes it; write 0 alone",
+    ),
+    "no label at all": (
+        lambda p, _: (p / "xnli/test-de.tsv").write_text(""),
+        "xnli/test-de.tsv: empty; predictions are needed",
+    ),
+    "no tag at all": (
+        lambda p, _: (p / "panx/test-de.tsv").write_text("\n\n"),
+        "panx/test-de.tsv: empty; predictions are needed",
+    ),
+    "JSON nested deep": (
+        lambda p, _: (p / "xquad/test-de.json").write_text("[" * 100_000),
+        "xquad/test-de.json: lists or objects nested too deep",
+    ),
+    "a huge number in the JSON": (
+        lambda p, _: (p / "xquad/test-de.json").write_text('{"q1": ' + "9" * 5000 + "}"),
+        "xquad/test-de.json: a number with too many digits",
+    ),
     "one id": (
         lambda p, _: (p / "bucc2018/test-de.tsv").write_text("f-1\ten-7\nf-2 en-9\n"),
         "bucc2018/test-de.tsv:2: 1 tab-separated columns, 2 are needed: foreign-id TAB English-id",
@@ -154,6 +174,15 @@ def test_broken_input_is_one_clear_error(
     assert message in error
     assert all(line.startswith("error: ") for line in error.splitlines())
     assert "Traceback" not in error
+
+
+def test_a_byte_order_mark_is_no_text(pair: tuple[Path, Path]) -> None:
+    whole = score(pair)
+    for folder in pair:
+        for name in ("xquad/test-de.json", "xnli/test-de.tsv"):
+            path = folder / name
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert score(pair) == whole and whole[0] == 0
 
 
 def test_the_problems_of_all_files_are_told_at_once(

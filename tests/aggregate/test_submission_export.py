@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from aggregate.predictions import judge_predictions, score_set
+from aggregate.predictions import judge_predictions, list_predictions, score_set
 from aggregate.submission import main
 from stilts.runs import RunFolder
 from tests.aggregate.prediction_tree import (
@@ -57,7 +57,8 @@ def test_scores_of_an_export_are_the_metric_files_figures(results: Path, capsys:
     compared = 0
     for name, tasks in RUNS.items():
         for task in tasks:
-            for key, table in judge_predictions(RunFolder(results / name), task).items():
+            folder = RunFolder(results / name)
+            for key, table in judge_predictions(folder, task, list_predictions(folder)[task]).items():
                 split, _, language = key.partition(".")
                 figures = score_set(table, task)
                 assert figures is not None

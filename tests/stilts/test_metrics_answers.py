@@ -241,7 +241,19 @@ def test_squad2_is_the_official_evaluation(rows: list[tuple[str, list[str], int,
             final = [not group if odds[place] > expected["best_f1_thresh"] else values[place] for place in places]
             if final:
                 expected[f"{prefix}_{name}"] = 100 * sum(final) / len(final)
-    assert figures == pytest.approx(expected)
+    assert figures == pytest.approx({name: value for name, value in expected.items() if np.isfinite(value)})
+
+
+def test_squad2_has_no_infinite_threshold() -> None:
+    """The one right answer comes without a legal stretch, so that all must stand: no finite threshold says so."""
+    rows: list[tuple[str, str, list[str] | None]] = [("en", "b", ["a"]), ("en", "", ["the"])]
+    table = span.annotate(answer_table(rows, score=[1, None], null_score=[0, 0]), "squad2")
+    assert span.score(table, task_metrics("squad2")) == {
+        "f1": 50,
+        "exact_match": 50,
+        "HasAns_f1": 50,
+        "HasAns_exact": 50,
+    }
 
 
 def test_the_words_of_the_slow_rules_are_counted_as_bags() -> None:
