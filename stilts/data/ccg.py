@@ -20,7 +20,7 @@ from pathlib import Path
 
 from stilts.data.examples import Example, Reading, Sentence
 from stilts.data.lines import Ids, Problems, Refused, read_lines, require_rows, split_columns
-from stilts.data.tagged import read_tagged_words
+from stilts.data.tagged import check_category, read_tagged_words
 
 LICENCE = (
     "CCGbank is licensed (Linguistic Data Consortium, LDC2005T13) and has to be put there by hand: its folder "
@@ -85,7 +85,9 @@ def _read_standin(path: Path) -> Reading:
         if line.strip():
             try:
                 fields = split_columns(line, 7, _STANDIN_COLUMNS)
-                rows.append((fields[0].strip(), fields[4].strip()))
+                word, category = fields[0].strip(), fields[4].strip()
+                check_category(category, word)
+                rows.append((word, category))
             except Refused as refusal:
                 problems.add(number, str(refusal))
         elif rows:

@@ -3,43 +3,41 @@
 The context of CosmosQA is its context and question with a blank between, as in jiant; that of CommonsenseQA is the
 stem of its question. HellaSwag numbers the examples of its two sources separately (`ind` runs from 70 for WikiHow and
 from 4 for ActivityNet in the slices at hand), so a number may stand twice: the second is called `70-2`, and only the
-same number with the same context is an error.
+same number with the same context and endings is an error.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stilts.data.examples import Choice, Reading
-from stilts.data.lines import Ids, Problems, Refused, parse_object, read_records, read_rows, require_rows
+from stilts.data.lines import Ids, Problems, Refused, ids_repeat, parse_object, read_records, read_rows, require_rows
 
 COSMOSQA_HEADER = "id context question answer0 answer1 answer2 answer3 label".split()
 LETTERS = "ABCDE"
 
 
 def read_choices(path: Path, task: str, ids: Ids | None = None) -> Reading:
-    """All examples of a file of `task`; UserError with file and line. `ids`: those of the set's earlier files."""
-    ids = ids or Ids()
+    """All examples of a file of `task`; UserError with file and line. `ids`: those of the set's earlier files.
+
+    Ids that may repeat are as they stand in the file; `read_set` numbers them.
+    """
+    ids = ids or Ids(ids_repeat(task, ""))
     match task:
         case "cosmosqa":
             examples = _read_cosmosqa(path, ids)
         case "csqa":
-            examples = _read_json(path, _make_csqa, lambda line, row: ids.add(row.id, path, line))
+            examples = _read_json(path, _make_csqa, ids)
         case _:
-            examples = _read_json(
-                path, _make_hellaswag, lambda line, row: ids.add(f"{row.id}: {row.context}", path, line)
-            )
-            examples = number_repeated(examples)
+            examples = _read_json(path, _make_hellaswag, ids)
     require_rows(path, examples)
     return Reading(list(examples))
 
 
-def _read_json(path: Path, make: Callable[[str], Choice], note: Callable[[int, Choice], None]) -> list[Choice]:
-    """One example a line; all have as many endings as the first. `note` refuses one that stands there already."""
+def _read_json(path: Path, make: Callable[[str], Choice], ids: Ids) -> list[Choice]:
+    """One example a line; all have as many endings as the first."""
     widths: list[int] = []
 
     def parse(line: int, text: str) -> Choice:
@@ -47,21 +45,10 @@ def _read_json(path: Path, make: Callable[[str], Choice], note: Callable[[int, C
         widths.append(len(example.endings))
         if len(example.endings) != widths[0]:
             raise Refused(f"{len(example.endings)} endings, the first row has {widths[0]}")
-        note(line, example)
+        ids.add(example.id, path, line, (example.context, *example.endings))
         return example
 
     return read_rows(path, parse)
-
-
-def number_repeated(examples: list[Choice]) -> list[Choice]:
-    """The n-th example of an id gets `-n` behind it, from the second on."""
-    counts: Counter[str] = Counter()
-    named = []
-    for example in examples:
-        counts[example.id] += 1
-        again = counts[example.id]
-        named.append(example if again == 1 else replace(example, id=f"{example.id}-{again}"))
-    return named
 
 
 def _make_hellaswag(line: str) -> Choice:
@@ -110,7 +97,7 @@ def _read_cosmosqa(path: Path, ids: Ids) -> list[Choice]:
             name, context, question, *endings, label = (field.strip() for field in fields)
             if label not in ("0", "1", "2", "3"):
                 raise Refused(f"label {label!r} is not one of 0 to 3")
-            ids.add(name, path, line)
+            ids.add(name, path, line, (context, question, *endings))
             examples.append(Choice(name, f"{context} {question}", tuple(endings), int(label)))
         except Refused as refusal:
             problems.add(line, str(refusal))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stilts.data.examples import Example, Reading, Sentence
-from stilts.data.lines import Ids, Problems, Refused, read_lines, require_rows, split_columns
+from stilts.data.lines import Ids, Problems, Refused, parse_number, read_lines, require_rows, split_columns
 from stilts.data.tagged import check_tag
 from stilts.tasks.catalogue import UPOS
 
@@ -99,11 +99,11 @@ def _add_line(block: _Block, number: int, line: str) -> None:
     if "." in first:
         return  # an empty node of the enhanced graph: no word of the text
     due = len(block.words) + 1
-    if first != str(due) or (dash and not (last.isdecimal() and int(last) > due)):
+    if first != str(due) or (dash and not (last.isdecimal() and parse_number(last) > due)):
         raise Refused(f"{fields[0]!r} where number {due}, a range from it or an empty node is due")
     word = _Word(number, fields[1].strip(), fields[3].strip(), _find_heads(fields[6], fields[8]))
     if dash:
-        block.ranges[due] = (int(last), word)
+        block.ranges[due] = (parse_number(last), word)
     else:
         block.words.append(word)
 
@@ -111,7 +111,7 @@ def _add_line(block: _Block, number: int, line: str) -> None:
 def _find_heads(basic: str, enhanced: str) -> tuple[int, ...]:
     """Heads in the basic tree and in the enhanced graph: XTREME's converter puts both into one graph."""
     pairs = [basic, *(pair.partition(":")[0] for pair in enhanced.split("|"))]
-    return tuple(int(head) for head in pairs if head.isdecimal())
+    return tuple(parse_number(head) for head in pairs if head.isdecimal())
 
 
 def _fuse(block: _Block, language: str, problems: Problems) -> list[_Word]:

@@ -9,16 +9,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from stilts.data import ccg, pairs, squad, tagged
-from stilts.data.layouts import LANG3, LAYOUTS
+from stilts.data.languages import LANGUAGES, Language
+from stilts.data.layouts import LAYOUTS
 from stilts.data.lines import read_lines
-from stilts.data.tydiqa import LANGUAGES as TYDIQA_LANGUAGES
 from stilts.errors import UserError
 from stilts.tasks.catalogue import TEXT, splits, target_languages
 
 # Pre-training text mixes its languages; ISO 639-2 has a code for that.
 MANY = "mul"
-
-_ENGLISH_NAMES = {code: name for name, code in TYDIQA_LANGUAGES.items()}
 
 
 @dataclass
@@ -104,12 +102,8 @@ def _glob(pattern: str, root: Path) -> list[Path]:
 
 
 def _fill(layout: str, split: str, language: str) -> str:
-    return layout.format(
-        split=split,
-        language=language,
-        lang3=LANG3.get(language, language),
-        english_name=_ENGLISH_NAMES.get(language, language),
-    )
+    name, tatoeba = LANGUAGES.get(language, Language(language, language))
+    return layout.format(split=split, language=language, lang3=tatoeba, english_name=name.lower())
 
 
 @lru_cache
@@ -122,7 +116,7 @@ def _list_languages(path: Path, changed_ns: int) -> frozenset[str]:
 
 
 def _has_labels(task: str, files: list[Path]) -> bool:
-    """False for what XTREME distributes as test files: label column cut off or filled with one dummy label, answers
+    """False for what XTREME distributes as test files: labels or tags cut off or all one dummy, answers
     emptied, Tatoeba's English side re-ordered, BUCC's gold list deleted. What cannot be read is left to the reader."""
     try:
         match task:

@@ -9,37 +9,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from stilts.data.choices import LETTERS, number_repeated
+from stilts.data.choices import LETTERS
 from stilts.data.conllu import ZERO_WIDTH_NON_JOINER
-from stilts.data.examples import Answer, Choice, Example, Line, Pair, Question, Reading, Sentence, Translation
+from stilts.data.examples import Choice, Example, Line, Pair, Question, Reading, Sentence, Translation
 from stilts.data.hub_sets import tydiqa_prefix
 from stilts.data.hub_tables import (
+    CUT_CONTEXTS,
     TAGS,
     HubTable,
     Row,
+    find_shifts,
     has_labels,
     iterate_rows,
+    locate,
     open_table,
     take_class,
     take_name,
     take_number,
     take_text,
 )
-from stilts.data.lines import MOST_PROBLEMS, Refused
+from stilts.data.lines import MOST_PROBLEMS, Refused, ids_repeat, number_repeated
 from stilts.errors import UserError
 
 __all__ = ["has_labels", "read_rows_of_hub"]
 
-# In these sets offsets point beyond their answers by the white space that the hub's loaders cut off the context's head:
-# at most 7 characters in slices of the original files. A text found much further away would be another one.
-_CUT_CONTEXTS = ("xquad", "mlqa", "tydiqa")
-MOST_CUT = 100
-
 _TEXTS = {"qqp": ("question1", "question2"), "pawsx": ("sentence1", "sentence2")}
 _NLI_TEXTS = ("premise", "hypothesis")
 # Here a pair without a label is one on which the annotators did not agree (NLI), or whose label the hub's card calls
-# missing or wrong (PAWS-X); it is left out. Elsewhere it is a fault.
-_WITHOUT_GOLD = ("anli", "mnli", "pawsx")
+# missing or wrong (PAWS-X, to train on); it is left out. Elsewhere it is a fault: scores would be of other examples.
+_WITHOUT_GOLD = {"anli": ("train", "dev"), "mnli": ("train", "dev"), "pawsx": ("train",)}
 
 
 def read_rows_of_hub(task: str, set_name: str, path: Path) -> Reading:
@@ -48,8 +46,10 @@ def read_rows_of_hub(task: str, set_name: str, path: Path) -> Reading:
     A set that hides all its labels gives examples without. Raises UserError with file and row (from 1): columns, class
     names, labels, tags, answers, ids twice; or no example at all.
     """
-    table = open_table(path, task, set_name.partition(".")[2])
+    table = open_table(path, task, set_name)
     make = _choose_maker(table)
+    if task in CUT_CONTEXTS and table.labelled:
+        table.shifts = find_shifts(table)
     problems: list[str] = []
     examples: list[Example] = []
     for number, row in enumerate(iterate_rows(table.table), start=1):
@@ -63,6 +63,8 @@ def read_rows_of_hub(task: str, set_name: str, path: Path) -> Reading:
         raise UserError(problems)
     if not examples:
         raise UserError(f"{path}: no example in it; fetch the set again")
+    if ids_repeat(task, table.split):
+        examples = number_repeated(examples)
     return Reading(_ARRANGE.get(task, list)(examples), table.skipped)
 
 
@@ -108,13 +110,13 @@ def _choose_maker(table: HubTable) -> Callable[[HubTable, Row, int], list[Exampl
 def _make_pair(table: HubTable, row: Row, number: int) -> list[Example]:
     text, second = (take_text(row, column) for column in _TEXTS.get(table.task, _NLI_TEXTS))
     label = take_class(table, "label", row["label"])
-    if label is None and table.task in _WITHOUT_GOLD and table.labelled:
+    if label is None and table.split in _WITHOUT_GOLD.get(table.task, ()) and table.labelled:
         table.skipped += 1
         return []
     if label is None and table.labelled:
         raise Refused(f"label {row['label']!r} in a set with labels; legal are {', '.join(table.labels)}")
     name = str(row.get("uid") or (row["id"] if row.get("id") is not None else number - 1))
-    return [Pair(take_name(table, name, number), text, second, label)]
+    return [Pair(take_name(table, name, number, text, second), text, second, label)]
 
 
 def _make_hellaswag(table: HubTable, row: Row, number: int) -> list[Example]:
@@ -125,14 +127,14 @@ def _make_hellaswag(table: HubTable, row: Row, number: int) -> list[Example]:
         raise Refused(f"endings {row['endings']!r}: a list of two or more strings is needed")
     label = take_number(row["label"], len(endings))
     context = take_text(row, "ctx")
-    take_name(table, f"{row['ind']}: {context}", number)  # its two sources are numbered separately
-    return [Choice(str(row["ind"]), context, tuple(text.strip() for text in endings), label)]
+    endings = tuple(text.strip() for text in endings)
+    return [Choice(take_name(table, str(row["ind"]), number, context, *endings), context, endings, label)]
 
 
 def _make_cosmosqa(table: HubTable, row: Row, number: int) -> list[Example]:
     endings = tuple(take_text(row, f"answer{index}") for index in range(4))
     context = f"{take_text(row, 'context')} {take_text(row, 'question')}"
-    name = take_name(table, take_text(row, "id"), number)
+    name = take_name(table, take_text(row, "id"), number, context, *endings)
     return [Choice(name, context, endings, take_number(row["label"], 4))]
 
 
@@ -153,22 +155,10 @@ def _make_question(table: HubTable, row: Row, number: int) -> list[Example]:
         raise Refused("id, context and question must be strings, answers lists of text and answer_start")
     if table.task == "tydiqa" and not name.startswith(prefix := tydiqa_prefix(table.language)):
         raise Refused(f"question {name!r} in a set of questions whose ids begin with {prefix!r}")
-    found = _locate(table, context, answers["text"] or [], answers["answer_start"] or []) if table.labelled else ()
+    found = locate(table, context, answers["text"] or [], answers["answer_start"] or []) if table.labelled else ()
     if not found and table.task != "squad2" and table.labelled:
         raise Refused(f"question {name!r} has no answer; one at least is needed")
     return [Question(take_name(table, name, number), question.strip(), context, found)]
-
-
-def _locate(table: HubTable, context: str, texts: list[str], starts: list[int]) -> tuple[Answer, ...]:
-    """The answers where they stand: all offsets may be too large by one and the same number."""
-    if not all(texts) or not all(type(start) is int for start in starts) or len(texts) != len(starts):
-        raise Refused(f"answers {texts!r} at {starts!r}: as many texts, none empty, as numbers are needed")
-    for cut in range(MOST_CUT + 1 if table.task in _CUT_CONTEXTS else 1):
-        places = [start - cut for start in starts]
-        if all(place >= 0 and context.startswith(text, place) for text, place in zip(texts, places, strict=True)):
-            return tuple(Answer(text, place) for text, place in zip(texts, places, strict=True))
-    found = [context[start : start + len(text)] for text, start in zip(texts, starts, strict=True)]
-    raise Refused(f"answers {texts!r} at {starts!r}, where {found!r} stand")
 
 
 def _make_sentence(table: HubTable, row: Row, number: int) -> list[Example]:
@@ -223,12 +213,7 @@ def _merge_lines(examples: list[Example]) -> list[Example]:
     return [*(line for line in lines.values() if not line.english), *(line for line in lines.values() if line.english)]
 
 
-def _number_choices(examples: list[Example]) -> list[Example]:
-    return list(number_repeated([example for example in examples if isinstance(example, Choice)]))
-
-
 _ARRANGE: dict[str, Callable[[list[Example]], list[Example]]] = {
-    "hellaswag": _number_choices,
     "tatoeba": _sort_queries,
     "bucc2018": _merge_lines,
 }

@@ -138,14 +138,3 @@ LAYOUTS: dict[tuple[str, str], tuple[str, ...]] = {
         "tatoeba/{language}-en.{language} + tatoeba/{language}-en.en",
     ),
 }
-
-# Tatoeba's ISO 639-3 codes as LASER names its files.
-LANG3 = dict(
-    zip(
-        "af ar bg bn de el es et eu fa fi fr he hi hu id it ja jv ka kk ko ml mr nl pt ru sw ta te th tl tr ur vi"
-        " zh".split(),
-        "afr ara bul ben deu ell spa est eus pes fin fra heb hin hun ind ita jpn jav kat kaz kor mal mar nld por rus"
-        " swh tam tel tha tgl tur urd vie cmn".split(),
-        strict=True,
-    )
-)

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer
 from stilts.data.examples import Sentence
 from stilts.data.fetched import Fetched, combine_digests
 from stilts.data.folders import new_folder
-from stilts.data.readers import task_family, task_labels
 from stilts.errors import UserError
 from stilts.runs import file_digest, write_json
+from stilts.tasks.catalogue import task_family, task_labels
 from stilts.tasks.encoding import Encoded, EncodeSettings
 from stilts.tasks.families import family
 

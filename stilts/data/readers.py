@@ -9,32 +9,14 @@ from stilts.data.ccg import read_ccg
 from stilts.data.choices import read_choices
 from stilts.data.conllu import read_conllu
 from stilts.data.examples import Reading, Text
-from stilts.data.lines import Ids, Refused, read_rows, require_rows, split_columns
+from stilts.data.lines import Ids, Refused, ids_repeat, number_repeated, read_rows, require_rows, split_columns
 from stilts.data.pairs import read_pairs
 from stilts.data.parallel import read_bucc, read_tatoeba
 from stilts.data.squad import read_squad
 from stilts.data.tagged import read_tagged_words
 from stilts.data.tydiqa import read_tydiqa
 from stilts.errors import UserError
-from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TEXT, TRAININGS, training_of
-
-
-def task_family(task: str) -> str:
-    """Family of an intermediate task, a training, a target or the pre-training text."""
-    if task == TEXT:
-        return "mlm"
-    for table in (INTERMEDIATES, TRAININGS, TARGETS):
-        if task in table:
-            return table[task].family
-    raise UserError(f"no task {task!r}: use one of {', '.join(sorted({*INTERMEDIATES, *TRAININGS, *TARGETS, TEXT}))}")
-
-
-def task_labels(task: str) -> tuple[str, ...]:
-    """Labels in the order of the classifier's outputs; empty for families without a fixed set."""
-    if task in INTERMEDIATES:
-        return INTERMEDIATES[task].labels
-    training = TRAININGS.get(task) or (training_of(task) if task in TARGETS else None)
-    return training.labels if training else ()
+from stilts.tasks.catalogue import task_family, task_labels
 
 
 def read_set(task: str, set_name: str, paths: Sequence[Path], labelled: bool = True) -> Reading:
@@ -52,7 +34,8 @@ def read_set(task: str, set_name: str, paths: Sequence[Path], labelled: bool = T
             return read_tatoeba(foreign, english, labelled)
         case "mining":
             return read_bucc(paths)
-    read = _choose_reader(task, set_name, labelled, several=len(paths) > 1)
+    ids = Ids(repeats=ids_repeat(task, set_name.partition(".")[0]))
+    read = _choose_reader(task, set_name, ids, labelled, several=len(paths) > 1)
     readings, problems = [], []
     for path in paths:
         try:
@@ -63,13 +46,14 @@ def read_set(task: str, set_name: str, paths: Sequence[Path], labelled: bool = T
         raise UserError(problems)
     examples = [example for reading in readings for example in reading.examples]
     require_rows(paths[0], examples)
+    if ids.repeats:
+        examples = number_repeated(examples)
     return Reading(examples, sum(reading.skipped for reading in readings))
 
 
-def _choose_reader(task: str, set_name: str, labelled: bool, several: bool) -> Callable[[Path], Reading]:
-    """The reader of one file of a set; ids are unique over all files of the set."""
+def _choose_reader(task: str, set_name: str, ids: Ids, labelled: bool, several: bool) -> Callable[[Path], Reading]:
+    """The reader of one file of a set; `ids` are those of all its files."""
     split, _, language = set_name.partition(".")
-    ids = Ids()
     match task_family(task):
         case "pair":
             return lambda path: read_pairs(path, task_labels(task), language, ids, labelled)

@@ -1,8 +1,9 @@
 """What is known of each release before it is read: licence, home, and the number of examples of every set.
 
 The counts are those of `split_sizes.csv`, each with its source. They are no law: the UD counts are those of one loader
-and exceed XTREME's own table for some languages, and BUCC's are gold pairs. A set with another count is reported, not
-refused.
+and exceed XTREME's own table for some languages, and BUCC's are gold pairs. Of UD there are no counts for the Greek,
+French, Russian and Chinese sets nor for the German test set, into which that loader put other languages (Ancient Greek,
+Swiss German, ...). A set with another count is reported, not refused.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stilts.data.examples import Answer, Example, Question, Reading
-from stilts.data.lines import Ids, Problems, Refused, read_lines, require_rows
+from stilts.data.lines import Ids, Problems, Refused, parse_json, read_lines, require_rows
 from stilts.errors import UserError
 
 Entry = tuple[int, Any, Any]  # line of the id, context and question, as the file has them
@@ -26,11 +26,11 @@ class SquadFile:
         if not raw.strip():
             raise UserError(f"{path}:1: no question in it; fetch the file again")
         try:
-            articles = json.loads(raw)["data"]
+            articles = parse_json(raw)["data"]
             paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
             pairs = [(paragraph["context"], entry) for paragraph in paragraphs for entry in paragraph["qas"]]
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}:{error.lineno}: no JSON ({error.msg} at column {error.colno})") from None
+        except Refused as refusal:
+            raise UserError(f"{path}:{refusal.line}: {refusal}") from None
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"{path}:1: no SQuAD file ({type(error).__name__}: {error}); it is an object with data[].paragraphs[] "

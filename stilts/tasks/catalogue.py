@@ -188,3 +188,11 @@ def training_of(target: str) -> Training | None:
 def served_targets(training: str, suite: str = "xtreme") -> tuple[str, ...]:
     """Targets that one training is scored on, whether or not a grid asks for them."""
     return tuple(name for name in TRAININGS[training].serves if suite != "toy" or name in TOY_TARGETS)
+
+
+def task_labels(task: str) -> tuple[str, ...]:
+    """Labels in the order of the classifier's outputs; empty for families without a fixed set."""
+    if task in INTERMEDIATES:
+        return INTERMEDIATES[task].labels
+    training = TRAININGS.get(task) or (training_of(task) if task in TARGETS else None)
+    return training.labels if training else ()

@@ -45,6 +45,9 @@ SWAG_DEV, CSQA_DEV, COSMOSQA = "hellaswag/hellaswag_val.jsonl", "csqa/dev_rand_s
 MLQA_DEV, MLQA_TEST = (f"MLQA_V1/{split}/{split}-context-de-question-de.json" for split in ("dev", "test"))
 TYDIQA_DEV = "tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-russian.json"
 PAIR = "1\tx\ty\t1\n"
+SQUAD_CONTEXT, SQUAD_START = (
+    next(number for number, row in enumerate(SQUAD.splitlines(), start=1) if key in row) for key in ("It was", "14")
+)
 COSMOSQA_ROW = "c1,It rained.,What fell?,Rain,Snow,Hail,None,0\r\n"
 
 
@@ -80,7 +83,7 @@ DAMAGE: list[tuple[str, str, str | bytes, int, str]] = [
     ("mnli", "MNLI/dev_matched.tsv", MNLI_HEADER, 1, "no example in it"),
     ("mnli", "MNLI/train.tsv", MNLI_HEADER + NLI_ROWS * 2, 4, "id '7n' stands twice, first at "),
     ("mnli", "MNLI/train.tsv", MNLI_HEADER.encode("utf-16"), 1, "not UTF-8 (byte 1 of the line is 0xff)"),
-    ("qqp", "QQP/train.tsv", QQP_HEADER + "1\t2\t3\tWhat\n\tis it?\t0\n", 2, "4 tab-separated columns, 6"),
+    ("qqp", "QQP/train.tsv", QQP_HEADER + "1\t2\t3\tWhat\n\tis it?\t0\n" * 4, 2, "4 tab-separated columns, 6"),
     ("qqp", "QQP/dev.tsv", QQP_HEADER + "1\t2\t3\ta\tb\t2\n", 2, "label '2' is not one of 0, 1"),
     ("squad1", "squad1/train-v1.1.json", SQUAD[:-40], 28, "no JSON"),
     ("squad1", SQUAD1_DEV, squad(question("q1", ("house", 13))), 11, "'house' at 13, where ' hous'"),
@@ -96,6 +99,15 @@ DAMAGE: list[tuple[str, str, str | bytes, int, str]] = [
     ("hellaswag", SWAG_DEV, hellaswag(1) + hellaswag(2, endings=["a", "b"]), 2, "2 endings, the first row has 4"),
     ("hellaswag", SWAG_DEV, hellaswag(1) + "[1]\n", 2, "a JSON list where an object is needed"),
     ("hellaswag", SWAG_DEV, hellaswag(1) + "\n" + hellaswag(2), 2, "no JSON"),
+    ("anli", "anli_v1.0/R1/dev.jsonl", anli("a") + anli("b").replace("rains", "\\ud83d"), 2, "half a surrogate pair"),
+    ("anli", "anli_v1.0/R1/dev.jsonl", anli("a") + "[" * 100_000 + "\n", 2, "nested too deeply"),
+    ("squad1", SQUAD1_DEV, SQUAD.replace("It was", "\\uDE00 was"), SQUAD_CONTEXT, "\\uDE00 is half a surrogate pair"),
+    ("squad1", SQUAD1_DEV, '{"data":\n' + "[" * 100_000, 1, "nested too deeply"),
+    ("squad1", SQUAD1_DEV, SQUAD.replace("14", "9" * 5000), SQUAD_START, "a number of more than 4,300 digits"),
+    ("mlqa", MLQA_TEST, SQUAD.replace("14", "9" * 5000), SQUAD_START, "a number of more than 4,300 digits"),
+    ("xquad", "xquad/xquad.de.json", '{"data":' + "[" * 100_000, 1, "nested too deeply"),
+    ("udpos", UD, TREES.replace("\t0\t", "\t" + "9" * 5000 + "\t", 1), 2, "999999999... has 5000 digits"),
+    ("udpos", UD, f"1-{'9' * 5000}\tzum" + "\t_" * 8 + "\n", 1, "has 5000 digits"),
     ("ccg", AUTO, DERIVATION.replace("PRP PRP", "PRP"), 2, "2 leaves, of which 1 have six fields"),
     ("ccg", AUTO, DERIVATION[:-3] + "\n", 2, "3 opening and 2 closing brackets"),
     ("ccg", AUTO, DERIVATION.partition("\n")[0], 1, "the file ends where the derivation of wsj_0001.1"),

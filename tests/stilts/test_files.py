@@ -82,6 +82,10 @@ def test_all_tatoeba_languages_are_in_the_slices(data_root: Path) -> None:
         ("pawsx", {"pawsx/dev-fr.tsv": "x\ty\t0\n"}, {"pawsx/test-fr.tsv": "x\ty\t0\n" * 30}),
         ("udpos", {"udpos/dev-fr.tsv": "Bonjour\tINTJ\n"}, {"udpos/test-fr.tsv": "Bonjour\n.\n\n"}),
         ("panx", {"panx/dev-fr.tsv": "Bonjour\tO\n"}, {"panx/test-fr.tsv": "\nBonjour\n.\n\n"}),
+        ("udpos", {"udpos/dev-fr.tsv": "Bonjour\tX\n\n" * 30}, {"udpos/test-fr.tsv": "Bonjour\tX\n.\tX\n\n" * 30}),
+        ("panx", {"panx/dev-fr.tsv": "Bonjour\tO\n"}, {"panx/test-fr.tsv": "Bonjour\tO\n\n" * 20}),
+        ("panx", {"panx_dataset/fr/dev": "fr:a\tO\n\n" * 30}, {"panx_dataset/fr/test": "fr:a\tO\n\n" * 20}),
+        ("panx", {"panx_dataset/fr-dev": "fr:a\tO\n"}, {"panx_dataset/fr-test": "fr:a\tO\n\n" * 20}),
         ("mlqa", {"MLQA_V1/dev/dev-context-de-question-de.json": SQUAD},
          {"MLQA_V1/test/test-context-de-question-de.json": BLANK}),
         ("bucc2018", {f"bucc2018/fr-en.dev.{side}": "x\ty\n" for side in ("fr", "en", "gold")},
@@ -102,6 +106,15 @@ def test_blanked_test_files_are_found_and_named(
     assert found.unlabelled == [f"test.{language}"] and found.absent == []
     assert found.sets[f"test.{language}"] == [tmp_path / name for name in blanked]
     assert list(found.sets) == [f"dev.{language}"] * bool(labelled) + [f"test.{language}"]
+
+
+@pytest.mark.parametrize(
+    "text", ["fr:Lyon\tO\nfr:.\tO\n\n" * 19, "fr:Lyon\tO\n\n" * 30 + "fr:Lyon\tB-LOC\n", "fr:Lyon\tO\n" * 30]
+)
+def test_tags_that_are_no_dummy(tmp_path: Path, text: str) -> None:
+    """Few sentences may be alike, and one other tag is enough."""
+    touch(tmp_path, "panx_dataset/fr/test", text=text)
+    assert find_files("panx", "scored", ["fr"], tmp_path).unlabelled == []
 
 
 def test_labels_in_a_later_layout_win(tmp_path: Path) -> None:

@@ -91,6 +91,39 @@ def test_offsets_beyond_their_answers_by_a_cut_of_the_context(tmp_path: Path) ->
     assert complain("tydiqa", "test.fi", path) == ["row 1: answers ['on', 'iso'] at [12, 16], where ['is', ''] stand"]
 
 
+def test_one_shift_for_all_questions_of_a_context(tmp_path: Path) -> None:
+    """The context lost two blanks; by chance the first answer stands at its old offset too."""
+    rows = [
+        {**question(["1"], [4], id="finnish-1"), "context": "x 1 1 y"},
+        {**question(["y"], [8], id="finnish-2"), "context": "x 1 1 y"},
+        {**question(["b"], [2], id="finnish-3"), "context": "a b"},
+        {**question(["a"], [1], id="finnish-4"), "context": "a b"},
+    ]
+    path = write(tmp_path, "rajpurkar/", *rows)
+    found = [example.answers for example in read_rows_of_hub("tydiqa", "test.fi", path).examples]  # type: ignore[union-attr]
+    # Of the last context no number fits both questions: each row is looked at for itself.
+    assert found == [(Answer("1", 2),), (Answer("y", 6),), (Answer("b", 2),), (Answer("a", 0),)]
+
+
+def test_pairs_of_pawsx_without_a_label(tmp_path: Path) -> None:
+    """Left out of the training set, refused where the score would be one of other pairs."""
+    row = {"id": 1, "sentence1": "a", "sentence2": "b", "label": 1}
+    path = write(tmp_path, "google-research-datasets/paws-x", row, {**row, "id": 2, "label": -1})
+    reading = read_rows_of_hub("pawsx", "train.en", path)
+    assert (len(reading.examples), reading.skipped) == (1, 1)
+    for name in ("dev.en", "test.de"):
+        assert complain("pawsx", name, path) == ["row 2: label -1 in a set with labels; legal are 0, 1"]
+
+
+def test_ids_may_repeat_where_they_may_in_the_original_files(tmp_path: Path) -> None:
+    cosmos = {"id": "x", "context": "c", "question": "q", **{f"answer{i}": "a" for i in range(4)}, "label": 0}
+    path = write(tmp_path, "allenai/cosmos_qa", cosmos, {**cosmos, "answer3": "b"})
+    assert [row.id for row in read_rows_of_hub("cosmosqa", "train.en", path).examples] == ["x", "x-2"]  # type: ignore[union-attr]
+    assert complain("cosmosqa", "dev.en", path) == ["row 2: id 'x' stands twice, first in row 1"]
+    path = write(tmp_path, "allenai/cosmos_qa", cosmos, cosmos)
+    assert complain("cosmosqa", "train.en", path) == ["row 2: id 'x' stands twice, first in row 1, with the same texts"]
+
+
 def test_an_id_twice(tmp_path: Path) -> None:
     path = write(tmp_path, "google/xquad", question(["iso"], [12]), question(["iso"], [12]))
     assert complain("xquad", "test.fi", path) == ["row 2: id 'finnish-1' stands twice, first in row 1"]

@@ -17,7 +17,7 @@ from stilts.data.readers import read_set, read_texts
 from stilts.data.squad import read_squad
 from stilts.errors import UserError
 from stilts.tasks.catalogue import NLI
-from tests.stilts.originals import COSMOSQA_HEADER, QQP_HEADER, hellaswag, write_file, write_originals
+from tests.stilts.originals import COSMOSQA_HEADER, QQP_HEADER, write_file, write_originals
 from tests.stilts.slices import complete_anli
 
 CREAM = ("Conceptually cream skimming ", "Product and geography are what ")
@@ -152,7 +152,10 @@ def test_broken_rows_of_qqp_are_left_out_and_counted(tmp_path: Path) -> None:
     reading = read_set("qqp", "train.en", [path])
     assert (len(reading.examples), reading.skipped) == (3000, 2)
     assert reading.examples[1] == Pair("1", "Where?", "When?", "1")
-    write_file(path, QQP_HEADER + "\n".join([*rows[:9], broken, *rows[9:999]]) + "\n")
+    write_file(path, QQP_HEADER + "\n".join([*rows[:9], *[broken] * 3, *rows[9:99]]) + "\n\n\n")
+    reading = read_set("qqp", "train.en", [path])
+    assert (len(reading.examples), reading.skipped) == (99, 6)
+    write_file(path, QQP_HEADER + "\n".join([*rows[:9], *[broken] * 4, *rows[9:]]) + "\n")
     with pytest.raises(UserError, match=r"train.tsv:11: 4 tab-separated columns, 6 are needed(.|\n)*train.tsv:12: 3"):
         read_set("qqp", "train.en", [path])
 
@@ -215,24 +218,25 @@ def test_cosmosqa_and_csqa(data_root: Path) -> None:
     assert first.context.endswith("short - lived intense obsessions . What did I consider stealing ?")
 
 
-def test_numbers_of_hellaswag_may_stand_twice(tmp_path: Path) -> None:
-    """ActivityNet and WikiHow are numbered separately; the same number and context are a row that stands twice."""
-    rows = hellaswag(70) + hellaswag(71) + hellaswag(70, ctx="He")
-    path = write_file(tmp_path / "a.jsonl", rows)
-    assert [row.id for row in read_choices(path, "hellaswag").examples if isinstance(row, Choice)] == [
-        "70",
-        "71",
-        "70-2",
-    ]
-    write_file(path, rows + hellaswag(71))
-    with pytest.raises(UserError, match=r"a.jsonl:4: id '71: She' stands twice, first at .*a.jsonl:2"):
-        read_choices(path, "hellaswag")
+def test_whole_surrogate_pairs_are_characters(tmp_path: Path) -> None:
+    row = '{"pairID": "c", "sentence1": "\\ud83d\\uDE00 \\\\ud83d", "sentence2": "b", "gold_label": "neutral"}\n'
+    (pair,) = read_set("mnli", "dev.en", [write_file(tmp_path / "x.jsonl", row)]).examples
+    assert isinstance(pair, Pair) and pair.text == "\U0001f600 \\ud83d"
 
 
 def test_csv_fields_may_hold_quotes_and_line_breaks(tmp_path: Path) -> None:
     text = COSMOSQA_HEADER + 'c1,"a ""b"",\r\nc",q?,w,x,"y, z",,3\r\n'
     (row,) = read_choices(write_file(tmp_path / "a.csv", text), "cosmosqa").examples
     assert row == Choice("c1", 'a "b",\nc q?', ("w", "x", "y, z", ""), 3)
+
+
+def test_long_fields_and_blank_lines_at_the_end_of_csv(tmp_path: Path) -> None:
+    text = COSMOSQA_HEADER + f"c1,{'x' * 140_000},q?,w,x,y,z,3\r\n\r\n \r\n"
+    (row,) = read_choices(write_file(tmp_path / "a.csv", text), "cosmosqa").examples
+    assert isinstance(row, Choice) and len(row.context) == 140_003
+    write_file(tmp_path / "a.csv", text + "c2,c,q?,w,x,y,z,3\r\n")
+    with pytest.raises(UserError, match=r"a.csv:3: 0 fields, 8 are needed"):
+        read_choices(tmp_path / "a.csv", "cosmosqa")
 
 
 def test_bucc(data_root: Path) -> None:

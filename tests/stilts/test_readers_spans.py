@@ -111,11 +111,38 @@ def test_more_questions_than_english_has_are_refused(tmp_path: Path) -> None:
         read_set("tydiqa", "train.en", [path])
 
 
-@pytest.mark.parametrize("foreign", ["Это было в доме Анны.", "이것은 집에 있었다.", "Se oli talossa.", "హౌస్ లో ఉంది"])
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        "Это было в доме Анны.",
+        "이것은 집에 있었다.",
+        "Se oli talossa, jonka The Beatles osti vuonna 1965.",
+        "Kucing ini adalah milik saya dan lagu The Beatles.",
+        "హౌస్ లో ఉంది",
+    ],
+)
 def test_contexts_in_other_languages_are_refused(tmp_path: Path, foreign: str) -> None:
     path = write_file(tmp_path / "tydiqa.goldp.en.train.json", articles(*[EN] * 8, foreign, foreign))
     with pytest.raises(UserError, match=r"train.json:\d+: the first of 2 contexts, of 10, that are not English"):
         read_set("tydiqa", "train.en", [path])
+
+
+def test_one_context_in_fifty_may_look_foreign(tmp_path: Path) -> None:
+    """Lists of places or numbers have no such words; a short context needs none."""
+    places = "Northernmost point: Kure Atoll; southernmost point: Jacquemart"
+    path = write_file(tmp_path / "tydiqa.goldp.en.train.json", articles(*[EN] * 49, places, "Kure Atoll"))
+    assert len(names("tydiqa", "train.en", path)) == 51
+    write_file(path, articles(*[EN] * 48, places, places))
+    with pytest.raises(UserError, match="the first of 2 contexts, of 50, that are not English"):
+        names("tydiqa", "train.en", path)
+
+
+@pytest.mark.parametrize("split", ["train", "dev"])
+@pytest.mark.parametrize("name", ["ar-1", "English-1", "1-2", "", "en"])
+def test_an_id_that_names_no_language_is_refused_in_english(tmp_path: Path, split: str, name: str) -> None:
+    path = write_file(tmp_path / "tydiqa.goldp.en.x.json", squad(question("12", HOUSE), question(name, HOUSE)))
+    with pytest.raises(UserError, match=rf"x.json:\d+: id '{name}' is no number, nor does it begin with 'english-'"):
+        names("tydiqa", f"{split}.en", path)
 
 
 @pytest.mark.parametrize("language", ["fi", "ko", "sw", "te"])

@@ -11,6 +11,7 @@ from stilts.data.conllu import read_conllu
 from stilts.data.examples import Sentence
 from stilts.data.readers import read_set
 from stilts.data.tagged import read_tagged_words
+from stilts.errors import UserError
 from stilts.tasks.catalogue import IOB2, UPOS
 from tests.stilts.originals import CCG_ROWS, DERIVATION, write_file
 
@@ -138,6 +139,14 @@ def test_panx_without_tags(data_root: Path) -> None:
     assert len(rows) == 50 and all(isinstance(row, Sentence) and row.words and row.tags == () for row in rows)
 
 
+def test_dummy_tags_are_not_read(tmp_path: Path) -> None:
+    path = write_file(tmp_path / "test", "de:Haus\tO\nde:rot\tO\n\n" * 20)
+    rows = read_set("panx", "test.de", [path], labelled=False).examples
+    assert len(rows) == 20 and rows[0] == Sentence("test-0", ("Haus", "rot"), ())
+    with pytest.raises(UserError, match=r"test:2: 1 tab-separated columns, 2 are needed"):
+        read_set("panx", "test.de", [write_file(path, "de:Haus\tO\nde:rot\n")], labelled=False)
+
+
 def test_panx_prefixes_are_cut_once(data_root: Path, tmp_path: Path) -> None:
     """One sentence each in the original layout; in a converted file a colon is text."""
     for language, words in (("de", ("Anton", "Wilhelm", "von")), ("sw", ()), ("zh", ())):
@@ -173,3 +182,10 @@ def test_the_three_formats_of_ccg(data_root: Path, tmp_path: Path) -> None:
 def test_a_hash_can_be_a_word(tmp_path: Path) -> None:
     rows = "### made\n# raw sent = # 1\n#\t#\tx\tx\tn\tx\t[]\n1\t1\tx\tx\tn\\n\tx\t[]\n"
     assert read_ccg(write_file(tmp_path / "a.conll", rows)).examples == [Sentence("a-0", ("#", "1"), ("n", r"n\n"))]
+
+
+@pytest.mark.parametrize(("name", "row"), [("a.conll", "a\ta\t_\t_\t{}\t_\t_\n"), ("a.tsv", "a\t{}\n")])
+def test_every_word_needs_a_category(tmp_path: Path, name: str, row: str) -> None:
+    path = write_file(tmp_path / name, row.format("NP") + row.format(" "))
+    with pytest.raises(UserError, match=rf"{name}:2: tag '' of 'a' is not one of a category"):
+        read_ccg(path)
