@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,8 +83,20 @@ def training_config(recipes: Mapping[str, dict[str, Any]], settings: TrainingSet
     }
     if len(recipes) == 1:
         others.pop("sampling", None)
+    elif settings.sampling.weights:
+        others["sampling"] = {**others["sampling"], "weights": _choose_weights(recipes, settings.sampling.weights)}
     tasks = {task: {k: v for k, v in recipe.items() if k != "learning_rate"} for task, recipe in recipes.items()}
     return {**others, "seed": seed, "learning_rate": rates.pop(), "tasks": tasks}
+
+
+def _choose_weights(tasks: Iterable[str], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weights of a mixture's own tasks: those of others do not change its result."""
+    if missing := sorted(set(tasks) - set(weights)):
+        raise UserError(
+            f"intermediate.sampling.weights: no weight for {', '.join(missing)}, which the mixture {'+'.join(tasks)} "
+            "draws; give every task of a mixture one"
+        )
+    return {task: weights[task] for task in sorted(tasks)}
 
 
 def _spell_settings(prefix: str, changed: Mapping[str, Any]) -> list[str]:

@@ -269,6 +269,12 @@ def _check_names(document: Document, raw: dict[str, Any]) -> None:
             if task not in legal:
                 kind = "intermediate task" if stage == "intermediate" else "target training"
                 document.say((stage, "tasks", task), unknown(f"{kind} '{task}'", task, legal))
+    sampling = _inside(raw, "intermediate", "sampling")
+    weights = sampling.get("weights") if isinstance(sampling, dict) else None
+    for task in weights if isinstance(weights, dict) else ():
+        if task not in INTERMEDIATES:
+            place = ("intermediate", "sampling", "weights", task)
+            document.say(place, unknown(f"intermediate task '{task}'", str(task), INTERMEDIATES))
     texts = _inside(raw, "pretrain", "text")
     for index, text in enumerate(texts if isinstance(texts, list) else ()):
         problem = _text_problem(str(text), _suite(raw))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -39,10 +39,24 @@ class TaskSettings(Settings):
 
 
 class Sampling(Settings):
-    """How tasks are drawn in multitask training: probability proportional to min(examples, cap)."""
+    """How tasks are drawn in multitask training, n = min(examples, cap): probability proportional to n
+    (arXiv 2005.13013), equal (uniform), proportional to n^(1 / temperature) (jiant, mT5), or to given weights.
 
-    rule: Literal["proportional"] = "proportional"
+    The cap counts for the number of updates under every rule.
+    """
+
+    rule: Literal["proportional", "uniform", "temperature", "weights"] = "proportional"
     cap: Count = 131_072  # K = 2^17, arXiv 2005.13013 v1 section 2
+    temperature: Positive = 1.0
+    weights: dict[str, Positive] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _values_belong_to_the_rule(self) -> Sampling:
+        if self.temperature != 1.0 and self.rule != "temperature":
+            raise ValueError(f"temperature {self.temperature:g} belongs to rule: temperature, not to {self.rule}")
+        if bool(self.weights) != (self.rule == "weights"):
+            raise ValueError("rule: weights and weights, one for each task that is mixed, belong together")
+        return self
 
 
 class TrainingSettings(TaskSettings):

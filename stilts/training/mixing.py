@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -42,17 +42,18 @@ class Plan(Protocol):
 class Mixture:
     """One or several tasks; each update is drawn from one of them.
 
-    Probability proportional to min(examples, cap), cap = 2^17 (Phang et al. 2020, section 2: after T5). Updates in
-    total: the sum over tasks of epochs x ceil(min(examples, cap) / batch) as in jiant; with one task the cap has no
-    meaning and the sum is epochs x ceil(examples / batch). Within a task the examples come in seeded permutations,
-    each of them used up before the next, so the last batch of an epoch may be short.
+    Probability proportional to `weights`, by default min(examples, cap), cap = 2^17 (Phang et al. 2020, section 2:
+    after T5). Updates in total: the sum over tasks of epochs x ceil(min(examples, cap) / batch) as in jiant; with one
+    task the cap has no meaning and the sum is epochs x ceil(examples / batch). Within a task the examples come in
+    seeded permutations, each of them used up before the next, so the last batch of an epoch may be short.
     """
 
-    def __init__(self, shares: Sequence[Share], cap: int, seed: int) -> None:
+    def __init__(self, shares: Sequence[Share], cap: int, seed: int, weights: Sequence[float] | None = None) -> None:
         assert shares and all(share.examples and share.batch_size and share.epochs for share in shares)
         self.shares = tuple(shares)
         self.cap = cap if len(shares) > 1 else max(share.examples for share in shares)
         self.seed = seed
+        self.weights = [min(share.examples, self.cap) for share in shares] if weights is None else list(weights)
 
     @property
     def updates(self) -> int:
@@ -61,11 +62,15 @@ class Mixture:
     @property
     def probabilities(self) -> np.ndarray:
         """float64 [tasks], sums to 1."""
-        sizes = np.array([min(share.examples, self.cap) for share in self.shares], dtype=np.float64)
-        return sizes / sizes.sum()
+        weights = np.array(self.weights, dtype=np.float64)
+        return weights / weights.sum()
+
+    def task_of(self, update: int) -> str:
+        """The task of an update (counted from 0)."""
+        return self.shares[self._draws[update]].task
 
     def batch(self, update: int) -> tuple[str, np.ndarray]:
-        """The task of an update (counted from 0) and its examples, int64."""
+        """The task of an update and its examples, int64."""
         share = self.shares[self._draws[update]]
         epoch, index = divmod(int(self._turns[update]), share.epoch_batches)
         order = _permutation(self.seed, share.task, epoch, share.examples)
@@ -85,6 +90,20 @@ class Mixture:
             mine = self._draws == index
             turns[mine] = np.arange(mine.sum())
         return turns
+
+
+def weigh(shares: Sequence[Share], sampling: Mapping[str, Any]) -> list[float]:
+    """What the probability of each task is proportional to under a sampling rule (see `stilts.settings.Sampling`)."""
+    sizes = [min(share.examples, sampling["cap"]) for share in shares]
+    match sampling["rule"]:
+        case "uniform":
+            return [1.0] * len(shares)
+        case "temperature":
+            return [size ** (1 / sampling["temperature"]) for size in sizes]
+        case "weights":
+            return [sampling["weights"][share.task] for share in shares]
+        case _:
+            return [float(size) for size in sizes]
 
 
 class Pools:

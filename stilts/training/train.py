@@ -16,7 +16,7 @@ from stilts.training.examples import TrainingSet
 from stilts.training.heartbeat import Heartbeat
 from stilts.training.loop import Training, optimise
 from stilts.training.masking import build_masking
-from stilts.training.mixing import Mixture, Share
+from stilts.training.mixing import Mixture, Share, weigh
 from stilts.training.save import save_model
 from stilts.training.settings import Layout, Settings
 from stilts.training.world import World, init_distributed
@@ -89,7 +89,8 @@ def plan_mixture(config: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> 
         Share(task, len(training_set), recipes[task]["batch_size"], recipes[task]["epochs"])
         for task, training_set in sets.items()
     ]
-    return Mixture(shares, config["sampling"]["cap"], config["seed"])
+    sampling = config["sampling"]
+    return Mixture(shares, sampling["cap"], config["seed"], weigh(shares, sampling))
 
 
 def _masks(specs: Mapping[str, HeadSpec]) -> bool:

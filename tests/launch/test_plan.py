@@ -420,6 +420,20 @@ def test_languages_may_be_given_for_each_target() -> None:
     assert one(plan, "fetch-xquad-scored").config["languages"] == ["de", "en"]
 
 
+# ---- how a mixture is drawn
+
+
+def test_a_mixture_keeps_the_weights_of_its_own_tasks() -> None:
+    weights = {"mnli": 2.0, "squad1": 1.0, "hellaswag": 5.0}
+    grid = small(axes={"intermediate": [["mnli", "squad1"]], "target": ["tatoeba"]})
+    plan = plan_of({**grid, "intermediate": {"sampling": {"rule": "weights", "weights": weights}}})
+    config = one(plan, "intermediate-").config
+    assert config["sampling"] == {"rule": "weights", "weights": {"mnli": 2.0, "squad1": 1.0}}
+    del weights["mnli"]
+    with pytest.raises(UserError, match=r"no weight for mnli, which the mixture mnli\+squad1 draws"):
+        plan_of({**grid, "intermediate": {"sampling": {"rule": "weights", "weights": weights}}})
+
+
 # ---- resources
 
 

@@ -105,7 +105,17 @@ def test_the_example_is_good() -> None:
         ("7: 1", "7: unknown key '7'; legal: axes, "),
         ("toy: {sede: 1}", "7: unknown key 'sede'; legal: seed, sizes; did you mean 'seed'?"),
         ("intermediate: {tasks: {mnli: {epoch: 1}}}", "7: unknown key 'epoch'; legal: batch_size, epochs, "),
-        ("intermediate: {sampling: {caps: 1}}", "7: unknown key 'caps'; legal: cap, rule; did you mean 'cap'?"),
+        ("intermediate: {sampling: {caps: 1}}", "7: unknown key 'caps'; legal: cap, rule, "),
+        (
+            "intermediate: {sampling: {temperature: 2}}",
+            "7: 'intermediate.sampling' is {'temperature': 2}: temperature 2 belongs to rule: temperature",
+        ),
+        (
+            "intermediate: {sampling: {rule: weights}}",
+            "7: 'intermediate.sampling' is {'rule': 'weights'}: rule: weights and weights, one for each task ",
+        ),
+        ("intermediate: {sampling: {rule: even}}", "7: unknown 'even' for 'rule'; legal: proportional, temperature, "),
+        ("intermediate: {sampling: {rule: weights, weights: {mnly: 1}}}", "7: unknown intermediate task 'mnly'"),
         ("resources: [{match: {tasks: mnli}}]", "7: unknown key 'tasks'; legal: stage, task; did you mean 'task'?"),
         # names
         ("suite: xtrem", "7: unknown 'xtrem' for 'suite'; legal: toy, xtreme; did you mean 'xtreme'?"),
@@ -327,7 +337,7 @@ PERMITTED = {
         precision""",
     "TrainingSettings": TRAINING,
     "TaskSettings": "learning_rate batch_size epochs max_length",
-    "Sampling": "rule cap",
+    "Sampling": "rule cap temperature weights",
     "RetrievalSettings": "layer sweep max_length",
     "ResourceRule": """match nodes gpus ranks cpus mem_gb timeout_min partition qos constraint micro_batch
         zero_stage""",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stilts.training.mixing import Mixture, Pools, Share
+from stilts.training.mixing import Mixture, Pools, Share, weigh
 from stilts.training.schedule import learning_rate
 
 shares = st.lists(
@@ -71,6 +72,31 @@ def test_a_batch_is_a_pure_function_of_seed_and_update() -> None:
         assert np.array_equal(examples, forwards[update][1])
     longer = Mixture([Share("mnli", 100, 8, 9), Share("squad1", 60, 4, 9)], 80, 7)
     assert [longer.batch(update)[0] for update in range(40)] == [task for task, _ in forwards]
+
+
+SIZES = {"big": 300_000, "middle": 60_000, "small": 20_000}
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        ({"rule": "proportional"}, [131_072, 60_000, 20_000]),
+        ({"rule": "uniform"}, [1, 1, 1]),
+        ({"rule": "temperature", "temperature": 2.0}, [131_072**0.5, 60_000**0.5, 20_000**0.5]),
+        ({"rule": "weights", "weights": {"small": 3.0, "big": 0.5, "middle": 1.0}}, [0.5, 1.0, 3.0]),
+    ],
+)
+def test_draws_follow_the_sampling_rule(sampling: dict[str, Any], expected: list[float]) -> None:
+    """Chi-square over 100,000 draws; 13.8 is exceeded once in a thousand at two degrees of freedom."""
+    parts = [Share(task, examples, 10, 5) for task, examples in SIZES.items()]
+    mixture = Mixture(parts, 131_072, 11, weigh(parts, {"cap": 131_072, **sampling}))
+    shares = np.array(expected) / sum(expected)
+    assert mixture.probabilities == pytest.approx(shares)
+    draws = 100_000
+    counts = np.array([0, 0, 0])
+    for update in range(draws):
+        counts[list(SIZES).index(mixture.task_of(update))] += 1
+    assert ((counts - draws * shares) ** 2 / (draws * shares)).sum() < 13.8
 
 
 def test_draws_are_proportional_to_capped_sizes() -> None:
