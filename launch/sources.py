@@ -18,7 +18,7 @@ def describe_source(task: str, part: str, grid: Grid) -> dict[str, Any]:
 
     Raises UserError for a task that no hub set has.
     """
-    if not grid.reads_hub(task):
+    if not grid.reads_hub(task) or (task in WITHOUT_HUB and grid.data_root):
         return {}
     if task in WITHOUT_HUB:
         raise UserError(f"{task}: no hub set has it ({WITHOUT_HUB[task]}); give the folder of its files as `data_root`")

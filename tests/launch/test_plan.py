@@ -390,9 +390,13 @@ def test_single_tasks_come_from_the_hub_where_the_grid_says_so() -> None:
     assert "source" not in one(plan, "fetch-mnli-train").config
 
 
-def test_a_licensed_task_cannot_come_from_the_hub() -> None:
+def test_a_licensed_task_comes_from_files_or_not_at_all() -> None:
+    grid = small(axes={"intermediate": ["ccg"]}, hub="all")
+    plan = plan_of(grid)
+    assert one(plan, "fetch-ccg-train").infra["data_root"] == "/nowhere"
+    assert one(plan, "fetch-xnli-scored").config["source"] == "hub"
     with pytest.raises(UserError, match=r"ccg: no hub set has it .*LDC2005T13.*data_root"):
-        plan_of(small(axes={"intermediate": ["ccg"]}, hub="all"))
+        plan_of({**grid, "data_root": None})
 
 
 def test_a_training_is_scored_on_all_that_it_serves_whatever_the_grid_names(tmp_path: Path) -> None:
