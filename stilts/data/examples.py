@@ -81,7 +81,7 @@ class Line:
     partners: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there are millions of them
 class Text:
     """One or two running texts (`second_text` may be empty)."""
 

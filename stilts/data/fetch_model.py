@@ -1,4 +1,5 @@
-"""The fetch stage for a pretrained encoder: safetensors weights, configuration and tokenizer in one folder."""
+"""The fetch stage for a pretrained encoder or a translation model: safetensors weights, configuration and tokenizer in
+one folder."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from tokenizers import Tokenizer
 
 from stilts.data.commits import hold_commit
 from stilts.data.folders import new_folder
+from stilts.data.pickles import PICKLES, convert_pickles, has_pickles
 from stilts.errors import UserError
 
 WEIGHTS = "model.safetensors"
@@ -29,6 +31,9 @@ PATTERNS = (
     "merges.txt",
     *(VOCABULARIES := ("vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model")),
 )
+TRANSLATOR = "translator"
+# Besides for a translation model: where its search starts.
+SEARCH = "generation_config.json"
 
 
 def fetch_model(config: Mapping[str, Any], out: Path, commits: Path) -> dict[str, Any]:
@@ -36,29 +41,36 @@ def fetch_model(config: Mapping[str, Any], out: Path, commits: Path) -> dict[str
 
     `commits` is the folder that holds the campaign to one commit of each repository.
 
-    Afterwards `from_pretrained(out)` loads and `out/tokenizer.json` exists. Returns facts: commit (None
-    for a local folder), model type, number of parameters, size of the vocabulary.
-    Raises UserError with what to do; then `out` is as it was before. Weights as pickles are refused: loading one runs
-    whatever code it holds.
+    Afterwards `from_pretrained(out)` loads, and `out/tokenizer.json` exists unless `config["role"]` is "translator":
+    M2M100 has no such file. Returns facts: commit (None for a local folder), model type, number of parameters, size of
+    the vocabulary.
+    Raises UserError with what to do; then `out` is as it was before. An encoder's weights as pickles are refused, for
+    loading one runs whatever code it holds; those of a translation model, of which NLLB-200's main branch has no other
+    form, are read by torch's loader that knows tensors alone, and written as safetensors.
     """
     model, revision = config["model"], config.get("revision", "main")
+    translates = config.get("role") == TRANSLATOR
     local = Path(model).expanduser()
     if local.is_dir():
         source, commit = local, None
     elif model.startswith((".", "/", "~")):
         raise UserError(f"model {model}: no such folder; give a folder with config.json, or a name on the hub")
     else:
-        source = _download(model, revision, commits)
+        source = _download(model, revision, commits, translates)
         commit = source.name  # the hub's cache names a snapshot after its commit
-    _check_source(source, model)
+    pickled = translates and not _has_weights(source) and has_pickles(source)
+    _check_source(source, model, pickled)
     with new_folder(out) as folder:
-        for path in sorted({path for pattern in PATTERNS for path in source.glob(pattern)}):
+        patterns = (*PATTERNS, SEARCH) if translates else PATTERNS
+        for path in sorted({path for pattern in patterns for path in source.glob(pattern)}):
             shutil.copyfile(path, folder / path.name)
-        facts = _check_copy(folder, model)
+        if pickled:
+            convert_pickles(source, folder, model)
+        facts = _check_translator(folder, model) if translates else _check_copy(folder, model)
     return {"model": model, "revision": revision, "commit": commit, **facts}
 
 
-def _download(model: str, revision: str, commits: Path) -> Path:
+def _download(model: str, revision: str, commits: Path, translates: bool) -> Path:
     """The snapshot's folder in the hub's cache, at the commit that the campaign holds."""
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionResolutionError
@@ -68,7 +80,10 @@ def _download(model: str, revision: str, commits: Path) -> Path:
 
     try:
         commit = hold_commit(commits, model, revision, resolve, kind="model")
-        return Path(snapshot_download(model, revision=commit, allow_patterns=list(PATTERNS)))
+        source = Path(snapshot_download(model, revision=commit, allow_patterns=[*PATTERNS, *[SEARCH] * translates]))
+        if translates and not _has_weights(source):
+            snapshot_download(model, revision=commit, allow_patterns=list(PICKLES))
+        return source
     except (HfHubHTTPError, HFValidationError, RevisionResolutionError, OSError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
@@ -77,11 +92,15 @@ def _download(model: str, revision: str, commits: Path) -> Path:
         ) from None
 
 
-def _check_source(source: Path, model: str) -> None:
+def _has_weights(source: Path) -> bool:
+    return (source / WEIGHTS).is_file() or (source / WEIGHTS_INDEX).is_file()
+
+
+def _check_source(source: Path, model: str, pickled: bool) -> None:
     problems = []
     if not (source / "config.json").is_file():
         problems.append(f"model {model}: no config.json in {source}; give the folder of a transformers model")
-    if not (source / WEIGHTS).is_file() and not (source / WEIGHTS_INDEX).is_file():
+    if not _has_weights(source) and not pickled:
         others = sorted(path.name for path in source.glob("*") if path.suffix in (".bin", ".pt", ".h5", ".msgpack"))
         found = f"only {', '.join(others)}" if others else "no weights"
         problems.append(
@@ -95,12 +114,9 @@ def _check_source(source: Path, model: str) -> None:
 
 def _check_copy(folder: Path, model: str) -> dict[str, Any]:
     """Open configuration, weights and tokenizer; write tokenizer.json where the model brings an older form of it."""
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    try:
-        settings = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"model {model}: config.json cannot be used: {str(error).splitlines()[0]}") from None
+    settings = _read_settings(folder, model)
     parameters = sum(_count_parameters(path, model) for path in _list_weights(folder, model))
     if not (folder / "tokenizer.json").is_file():
         # Without this check transformers 5 would make a tokenizer that knows its special tokens alone.
@@ -120,6 +136,30 @@ def _check_copy(folder: Path, model: str) -> dict[str, Any]:
             "belong together"
         )
     return {"model_type": settings.model_type, "parameters": parameters, "vocabulary": vocabulary}
+
+
+def _check_translator(folder: Path, model: str) -> dict[str, Any]:
+    """Open configuration, weights and tokenizer of a translation model, which must know English."""
+    from stilts.translation.codes import SOURCE, find_codes, load_tokenizer
+
+    settings = _read_settings(folder, model)
+    if not settings.is_encoder_decoder:
+        raise UserError(
+            f"model {model}: no sequence-to-sequence model ({settings.model_type}); give NLLB-200 or M2M100"
+        )
+    parameters = sum(_count_parameters(path, model) for path in _list_weights(folder, model))
+    tokenizer = load_tokenizer(folder)
+    find_codes(tokenizer, folder, (SOURCE,))
+    return {"model_type": settings.model_type, "parameters": parameters, "vocabulary": len(tokenizer)}
+
+
+def _read_settings(folder: Path, model: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"model {model}: config.json cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def _list_weights(folder: Path, model: str) -> list[Path]:

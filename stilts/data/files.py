@@ -10,10 +10,10 @@ from pathlib import Path
 
 from stilts.data import ccg, pairs, squad, tagged
 from stilts.data.languages import LANGUAGES, Language
-from stilts.data.layouts import LAYOUTS
+from stilts.data.layouts import LAYOUTS, TRANSLATED
 from stilts.data.lines import read_lines
 from stilts.errors import UserError
-from stilts.tasks.catalogue import TEXT, splits, target_languages
+from stilts.tasks.catalogue import MLM, TEXT, splits, target_languages
 
 # Pre-training text mixes its languages; ISO 639-2 has a code for that.
 MANY = "mul"
@@ -38,11 +38,33 @@ def find_files(task: str, part: str, languages: Sequence[str], root: Path) -> Fo
         raise UserError(f"data root {root}: no such folder; give the folder that holds the original files of {task}")
     if part == "scored":
         return _find_scored(task, languages, root)
+    if part == "translated":
+        return _find_translated(task, languages, root)
     found = Found()
     for split in ("train",) if task == TEXT else ("train", "dev"):
         _add_set(found, task, split, MANY if task == TEXT else "en", root)
     if missing := found.unlabelled + found.absent:
         raise UserError([_describe_missing(task, name, root, name in found.unlabelled) for name in missing])
+    return found
+
+
+def find_texts(languages: Sequence[str], root: Path) -> dict[str, Path]:
+    """The text file of each language below `root`, for masked language modelling.
+
+    Raises UserError that names every language without one, the layouts looked for and the languages that are there.
+    """
+    if not root.is_dir():
+        raise UserError(f"data root {root}: no such folder; give the folder that holds the text files of {MLM}")
+    found, problems = dict[str, Path](), []
+    for language in languages:
+        files = next(filter(None, (_match(layout, "train", language, root) for layout in LAYOUTS[MLM, "train"])), None)
+        if files:
+            found[language] = files[0]
+        else:
+            problems.append(_describe_missing(MLM, f"train.{language}", root))
+    if problems:
+        others = f"`mlm: {{languages: [{', '.join(found)}]}}` in the grid" if found else "`mlm: {languages: [...]}`"
+        raise UserError([*problems, f"{MLM}: put one sentence on each line of these files, or go on with {others}"])
     return found
 
 
@@ -59,6 +81,20 @@ def _find_scored(task: str, languages: Sequence[str], root: Path) -> Found:
     if problems:
         raise UserError(problems)
     return found
+
+
+def _find_translated(task: str, languages: Sequence[str], root: Path) -> Found:
+    paths = {language: root / TRANSLATED.format(task=task, language=language) for language in languages}
+    problems = []
+    for language, path in paths.items():
+        if not path.is_file() or not path.stat().st_size:
+            problems.append(
+                f"{task} train.{language}: {'nothing in' if path.is_file() else 'no file'} {path}; put the translation "
+                "there as JSON lines, or name a model as `translation: {model: ...}` in the grid, which translates it"
+            )
+    if problems:
+        raise UserError(problems)
+    return Found({f"train.{language}": [path] for language, path in paths.items()})
 
 
 def _is_released(task: str, split: str, language: str) -> bool:

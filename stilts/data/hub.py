@@ -48,7 +48,7 @@ def bring_sets(
         replace(hub_set, revision=revisions.get(hub_set.repo, hub_set.revision))
         for hub_set in hub_sets(task, part, languages or None)
     ]
-    with _bars_for_terminals():
+    with bars_for_terminals():
         snapshots = take_snapshots(wanted, commits)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".hub-", dir=folder) as scratch:
@@ -114,7 +114,7 @@ def _describe(member: HubSet, snapshot: Snapshot, rows: int) -> dict[str, Any]:
 
 
 @contextmanager
-def _bars_for_terminals() -> Iterator[None]:
+def bars_for_terminals() -> Iterator[None]:
     """Progress bars on a terminal alone: in a log they are thousands of lines."""
     import datasets
     from huggingface_hub import utils

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from stilts.data.languages import LANGUAGES
 from stilts.errors import UserError
-from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TRAININGS, splits, target_languages
+from stilts.tasks.catalogue import INTERMEDIATES, MLM, TARGETS, TRAININGS, splits, target_languages
 
 MAIN = "main"
 # The hub's own copy in Parquet of a repository whose main branch has a loading script, which is no longer run.
@@ -34,6 +34,8 @@ WITHOUT_HUB: dict[str, str] = {"ccg": "CCGbank is under the licence of the Lingu
 
 _XTREME = "google/xtreme"
 _GLUE = "nyu-mll/glue"
+_WIKIPEDIA = "wikimedia/wikipedia"
+_WIKIPEDIA_DUMP = "20231101"
 _ANLI_ROUNDS = ("r1", "r2", "r3")
 
 # (repository, configuration, revision) of sets whose splits are called train and validation.
@@ -74,13 +76,19 @@ def tydiqa_prefix(language: str) -> str:
 def hub_sets(task: str, part: str, languages: Sequence[str] | None = None) -> tuple[HubSet, ...]:
     """What to bring for a (task, part), set by set; several entries of one name are one set, in that order.
 
-    `languages` count for part `scored` alone; None are all of the target.
+    `languages` count for part `scored`, where None are all of the target, and for the text of `mlm`, where they are
+    the parts of its one set.
     Raises UserError for a task that the hub has not, a task without this part, or a language without this task.
     """
     if task in WITHOUT_HUB:
         raise UserError(f"{task}: not on the hub ({WITHOUT_HUB[task]}); give the folder of its files as `data_root`")
     if part == "scored":
         return _list_scored(task, languages)
+    if task == MLM:
+        return tuple(
+            HubSet("train.mul", _WIKIPEDIA, f"{_WIKIPEDIA_DUMP}.{language}", "train", part=language)
+            for language in languages or ()
+        )
     if task == "anli":
         return tuple(_list_anli())
     if task == "mnli":
@@ -191,6 +199,16 @@ KNOWN_DIFFERENCES: dict[str, tuple[str, ...]] = {
         "Pairs of which one sentence is empty (the loader missed sentences at quote marks) are left out and counted.",
     ),
     "tatoeba": ("The English side is re-ordered by this project's reader, as for the original files.",),
+    MLM: (
+        "ANOTHER TEXT: Wikipedia of 1 November 2023 (wikimedia/wikipedia, cleaned by its makers); arXiv 2005.13013 "
+        "used the dumps of 14 April 2020, cleaned by other scripts.",
+        "The sizes from which the languages' shares are computed are numbers of articles; Conneau and Lample count "
+        "sentences. Wikipedias with many short articles get somewhat more than they would.",
+        "Of each language only as many files are read as its quota needs, in an order drawn by the seed; sentences "
+        "are drawn from these alone.",
+        "Sentences are cut by this project's rules (line breaks and marks, no model); Thai, which has no mark for the "
+        "end of a sentence, is cut at line breaks alone, so its sentences are longer.",
+    ),
 }
 
 # Targets whose scores on the hub's sets are not those of the benchmark: the reason goes with every such score.

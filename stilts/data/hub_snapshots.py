@@ -9,12 +9,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from stilts.data.commits import hold_commit
 from stilts.data.hub_sets import CONVERTED, HubSet
 from stilts.errors import UserError
 
+if TYPE_CHECKING:
+    from huggingface_hub import DatasetCardData
+
 CARD = "README.md"
+
+# The footers of a large file with thousands of row groups are smaller.
+_FOOTER_BYTES = 2**18
+# Names of configurations in a message; Wikipedia has more than 300.
+_MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,9 @@ def take_snapshots(wanted: Sequence[HubSet], commits: Path) -> dict[str, Snapsho
     for repo in dict.fromkeys(hub_set.repo for hub_set in wanted):
         members = [hub_set for hub_set in wanted if hub_set.repo == repo]
         try:
-            snapshots[repo] = _take_snapshot(repo, members, commits)
+            snapshots[repo] = list_snapshot(repo, members, commits)
+            paths = {path for files in snapshots[repo].files.values() for path in files}
+            download_files(members[0], snapshots[repo], sorted(paths))
         except UserError as error:
             problems += error.problems
     if problems:
@@ -40,7 +54,8 @@ def take_snapshots(wanted: Sequence[HubSet], commits: Path) -> dict[str, Snapsho
     return snapshots
 
 
-def _take_snapshot(repo: str, members: Sequence[HubSet], commits: Path) -> Snapshot:
+def list_snapshot(repo: str, members: Sequence[HubSet], commits: Path) -> Snapshot:
+    """Which files hold the members, sets of one repository; of them none is brought yet."""
     revision = members[0].revision
     with _explain(repo, revision):
         commit = hold_commit(commits, repo, revision, lambda: _resolve(repo, revision))
@@ -54,9 +69,48 @@ def _take_snapshot(repo: str, members: Sequence[HubSet], commits: Path) -> Snaps
             problems += error.problems
     if problems:
         raise UserError(dict.fromkeys(problems))
-    with _explain(repo, revision):
-        _download(repo, commit, sorted({path for paths in files.values() for path in paths}))
     return Snapshot(folder, commit, files)
+
+
+def download_files(hub_set: HubSet, snapshot: Snapshot, paths: list[str]) -> None:
+    """Bring these files of the set's repository into the snapshot's folder."""
+    with _explain(hub_set.repo, hub_set.revision):
+        _download(hub_set.repo, snapshot.commit, paths)
+
+
+def count_rows(hub_set: HubSet, snapshot: Snapshot) -> int:
+    """Rows of a set, of which no file need be there: what the repository's card says, else the files' own footers."""
+    card = _load_card(snapshot.folder / CARD)
+    infos = (card.get("dataset_info") if card else None) or []
+    for info in [infos] if isinstance(infos, dict) else infos:
+        if info.get("config_name", "default") == hub_set.config:
+            for split in info.get("splits", ()):
+                if split["name"] == hub_set.split and split.get("num_examples"):
+                    return int(split["num_examples"])
+    with _explain(hub_set.repo, hub_set.revision):
+        paths = snapshot.files[hub_set.config, hub_set.split]
+        return sum(_read_footer(hub_set.repo, snapshot, path).num_rows for path in paths)
+
+
+def _read_footer(repo: str, snapshot: Snapshot, path: str) -> pq.FileMetaData:
+    """The footer of a Parquet file, from the cache or as the last bytes of the file on the hub."""
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+    if (snapshot.folder / path).is_file():
+        return pq.read_metadata(snapshot.folder / path)
+    url = hf_hub_url(repo, path, repo_type="dataset", revision=snapshot.commit)
+
+    def take(size: int) -> bytes:
+        answer = http_backoff("GET", url, headers=build_hf_headers() | {"Range": f"bytes=-{size}"})
+        hf_raise_for_status(answer)
+        return bytes(answer.content)
+
+    tail = take(_FOOTER_BYTES)
+    # The last eight bytes are the footer's length and a mark.
+    if (needed := int.from_bytes(tail[-8:-4], "little") + 8) > len(tail):
+        tail = take(needed)
+    return pq.read_metadata(pa.BufferReader(tail))
 
 
 def _resolve(repo: str, revision: str) -> str:
@@ -88,16 +142,23 @@ def _read_card(path: Path) -> dict[str, dict[str, list[str]]]:
     """Patterns of files by configuration and split, as the repository's card declares them; empty if it does not."""
     from datasets.data_files import sanitize_patterns
     from datasets.utils.metadata import MetadataConfigs
-    from huggingface_hub import DatasetCard
 
-    if not path.is_file():
+    card = _load_card(path)
+    if card is None:
         return {}
-    configs = MetadataConfigs.from_dataset_card_data(DatasetCard.load(path, ignore_metadata_errors=True).data)
+    configs = MetadataConfigs.from_dataset_card_data(card)
     return {
         config: {str(split): patterns for split, patterns in sanitize_patterns(facts["data_files"]).items()}
         for config, facts in configs.items()
         if facts.get("data_files")
     }
+
+
+def _load_card(path: Path) -> DatasetCardData | None:
+    """What the repository's card declares; None where there is no card."""
+    from huggingface_hub import DatasetCard
+
+    return DatasetCard.load(path, ignore_metadata_errors=True).data if path.is_file() else None
 
 
 def _choose_files(member: HubSet, configs: Mapping[str, Mapping[str, list[str]]], listing: list[str]) -> list[str]:
@@ -120,9 +181,10 @@ def _choose_files(member: HubSet, configs: Mapping[str, Mapping[str, list[str]]]
             f"{', '.join(splits)}; {_advise(member)}"
         )
     known = sorted({*configs, *_list_names(listing)})
-    raise UserError(
-        f"{place}: no configuration {member.config}; there are {', '.join(known) or 'none'}; {_advise(member)}"
-    )
+    names = ", ".join(known[:_MOST_NAMES]) or "none"
+    if len(known) > _MOST_NAMES:
+        names += f" and {len(known) - _MOST_NAMES} more"
+    raise UserError(f"{place}: no configuration {member.config}; there are {names}; {_advise(member)}")
 
 
 def _list_names(listing: list[str], config: str | None = None) -> list[str]:

@@ -9,7 +9,10 @@ conversions, which quote anew (XNLI, PAWS-X), cut ids (TyDiQA) and lack treebank
 
 from __future__ import annotations
 
-from stilts.tasks.catalogue import TEXT
+from stilts.tasks.catalogue import MLM, TEXT
+
+# Translations of a training set that the user has: what the translate stage writes (stilts/data/translated.py).
+TRANSLATED = "translated/{task}/train.{language}.jsonl"
 
 _MNLI_FOLDERS = ("mnli/MNLI", "MNLI", "glue/MNLI", "mnli")
 _MULTINLI = ("mnli/multinli_1.0/multinli_1.0_", "multinli_1.0/multinli_1.0_")
@@ -78,6 +81,11 @@ def _bucc(split: str, part: str) -> tuple[str, ...]:
 
 LAYOUTS: dict[tuple[str, str], tuple[str, ...]] = {
     (TEXT, "train"): ("text/train.tsv",),
+    (MLM, "train"): tuple(
+        f"{stem}{suffix}"
+        for stem in ("mlm/{language}.txt", "mlm/{language}/train.txt", "wiki/{language}.txt")
+        for suffix in ("", ".gz")
+    ),
     ("anli", "train"): (" + ".join((*_ANLI, " | ".join(_MNLI_TRAIN), _SNLI)),),
     ("anli", "dev"): (" + ".join((*_ANLI, " | ".join(_MNLI_DEV), _SNLI)),),
     ("mnli", "train"): _MNLI_TRAIN,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -112,10 +114,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number from 1, text without its line end) of every line. U+2028 and the like do not end a line.
 
     CR LF ends a line too, as Python's csv module writes it; a byte-order mark at the start of the file is no text.
-    Raises UserError: not UTF-8, or the file cannot be opened or read.
+    A file `*.gz` is unpacked on the way. Raises UserError: not UTF-8, or the file cannot be opened or read.
     """
     try:
-        with open(path, "rb") as file:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
             for number, raw in enumerate(file, start=1):
                 try:
                     text = raw.decode("utf-8")
@@ -127,6 +129,8 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
                 if number == 1:
                     text = text.removeprefix(BYTE_ORDER_MARK)
                 yield number, text.removesuffix("\n").removesuffix("\r")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: damaged ({error}); pack or fetch the file again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +11,9 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from stilts.data.examples import Sentence
-from stilts.data.fetched import Fetched, combine_digests
+from stilts.data.fetched import combine_digests
 from stilts.data.folders import new_folder
+from stilts.data.sources import Sources, open_sources
 from stilts.errors import UserError
 from stilts.runs import file_digest, write_json
 from stilts.tasks.catalogue import task_family, task_labels
@@ -27,18 +28,21 @@ class Beat(Protocol):
 
 
 def prepare(
-    config: Mapping[str, Any], source: Path, tokenizer: Path, out: Path, heartbeat: Beat | None = None
+    config: Mapping[str, Any],
+    sources: Path | Sequence[Path],
+    tokenizer: Path,
+    out: Path,
+    heartbeat: Beat | None = None,
 ) -> dict[str, Any]:
-    """Tokenise all sets of the fetched folder `source` with `tokenizer`/tokenizer.json and write them to `out`.
+    """Tokenise all sets of a fetched folder with `tokenizer`/tokenizer.json and write them to `out`.
 
-    `config`: task, part, max_length, stride (span family). Returns facts: examples, sequences and tokens in all
-    sets, SHA-256 of the tokenizer file.
-    Raises UserError (source changed or of another task, tokenizer missing, no room); then `out` is as it was before.
+    `config`: task, part, max_length, stride (span family), and as `translated` the languages whose training sets stand
+    in folders beside the English one, mostly in shards; these become one set `train.<language>` each.
+    Returns facts: examples, sequences and tokens in all sets, SHA-256 of the tokenizer file.
+    Raises UserError (a source changed, missing or of another task, tokenizer missing, no room); then `out` is as it
+    was before.
     """
-    fetched, splitter = Fetched.load(source), load_tokenizer(tokenizer)
-    for key in ("task", "part"):
-        if fetched.manifest[key] != config[key]:
-            raise UserError(f"{source}: holds {key} {fetched.manifest[key]!r}, {config[key]!r} is to be prepared")
+    fetched, splitter = open_sources(config, sources), load_tokenizer(tokenizer)
     settings = EncodeSettings(config["max_length"], find_labels(fetched), config.get("stride", 0))
     sets: dict[str, dict[str, Any]] = {}
     choices = 1
@@ -61,7 +65,7 @@ def prepare(
     return {**totals, "tokenizer": file_digest(tokenizer / "tokenizer.json")}
 
 
-def find_labels(fetched: Fetched) -> tuple[str, ...]:
+def find_labels(fetched: Sources) -> tuple[str, ...]:
     """Labels of a task in the order of the classifier's outputs. Where they are no fixed set (supertagging) they are
     those of the training set, sorted; a tag that it lacks cannot be predicted and counts as an error."""
     task = fetched.manifest["task"]
@@ -85,7 +89,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _write_set(fetched: Fetched, name: str, tokenizer: Tokenizer, settings: EncodeSettings, folder: Path) -> Encoded:
+def _write_set(fetched: Sources, name: str, tokenizer: Tokenizer, settings: EncodeSettings, folder: Path) -> Encoded:
     module = family(task_family(fetched.manifest["task"]))
     examples = fetched.read(name).examples
     encoded: Encoded = module.encode(examples, tokenizer, settings)

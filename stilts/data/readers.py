@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stilts.data.ccg import read_ccg
 from stilts.data.choices import read_choices
 from stilts.data.conllu import read_conllu
-from stilts.data.examples import Reading, Text
-from stilts.data.lines import Ids, Refused, ids_repeat, number_repeated, read_rows, require_rows, split_columns
+from stilts.data.examples import Example, Reading, Text
+from stilts.data.lines import (
+    Ids,
+    Refused,
+    ids_repeat,
+    number_repeated,
+    read_lines,
+    read_rows,
+    require_rows,
+    split_columns,
+)
 from stilts.data.pairs import read_pairs
 from stilts.data.parallel import read_bucc, read_tatoeba
 from stilts.data.squad import read_squad
 from stilts.data.tagged import read_tagged_words
+from stilts.data.translated import is_translated, read_translated
 from stilts.data.tydiqa import read_tydiqa
 from stilts.errors import UserError
 from stilts.tasks.catalogue import task_family, task_labels
@@ -28,6 +38,8 @@ def read_set(task: str, set_name: str, paths: Sequence[Path], labelled: bool = T
         from stilts.data.hub_rows import read_rows_of_hub
 
         return read_rows_of_hub(task, set_name, paths[0])
+    if is_translated(set_name, paths):
+        return read_translated(paths[0], task)
     match task_family(task):
         case "retrieval":
             foreign, english = paths
@@ -82,10 +94,23 @@ def _read_words(path: Path, task: str, language: str, ids: Ids, labelled: bool, 
 def read_texts(path: Path) -> Reading:
     """Pre-training text: `language TAB text TAB second text`."""
 
-    def parse(_: int, line: str) -> Text:
-        language, text, second = split_columns(line, 3, "language text second-text")
-        if not language:
-            raise Refused("no language in the first column")
-        return Text(text, second)
+    def parse(_: int, line: str) -> Example:
+        return Text(*_split_text(line)[1:])
 
-    return Reading(list(require_rows(path, read_rows(path, parse))))
+    return Reading(require_rows(path, read_rows(path, parse)))
+
+
+def iterate_texts(path: Path) -> Iterator[tuple[str, str, str]]:
+    """(language, text, second text) of each line of such a file, one at a time; UserError at the first bad one."""
+    for number, line in read_lines(path):
+        try:
+            yield _split_text(line)
+        except Refused as refusal:
+            raise UserError(f"{path}:{number}: {refusal}") from None
+
+
+def _split_text(line: str) -> tuple[str, str, str]:
+    language, text, second = split_columns(line, 3, "language text second-text")
+    if not language:
+        raise Refused("no language in the first column")
+    return language, text, second

@@ -52,6 +52,10 @@ RELEASES: dict[str, Release] = {
     "mlqa": Release("MLQA (Lewis et al. 2020)", "CC BY-SA 3.0"),
     "tydiqa": Release("TyDiQA-GoldP 1.1 (Clark et al. 2020)", "Apache 2.0; passages CC BY-SA 3.0"),
     "bucc2018": Release("BUCC 2018 shared task (Zweigenbaum et al. 2018)", "no licence statement found"),
+    "mlm": Release(
+        "Wikipedia of 1 November 2023 (wikimedia/wikipedia), or text files of your own",
+        "CC BY-SA and GFDL; your files: as you have them",
+    ),
     "tatoeba": Release("Tatoeba test sets of LASER (Artetxe and Schwenk 2019)", "CC BY 2.0 FR"),
 }
 

@@ -153,15 +153,19 @@ TOY_INTERMEDIATES = ("mnli", "squad1", "hellaswag")
 # Pre-training text: the made-up languages' own corpus (suite toy), read by `model: scratch` alone.
 TEXT = "text"
 
+# Multilingual text that is mixed into intermediate training as one more task (masked language modelling).
+MLM = "mlm"
+
 
 def task_family(task: str) -> str:
-    """Family of an intermediate task, a training, a target or the pre-training text; UserError for another name."""
-    if task == TEXT:
+    """Family of an intermediate task, a training, a target or a text; UserError for another name."""
+    if task in (TEXT, MLM):
         return "mlm"
     for table in (INTERMEDIATES, TRAININGS, TARGETS):
         if task in table:
             return table[task].family
-    raise UserError(f"no task {task!r}: use one of {', '.join(sorted({*INTERMEDIATES, *TRAININGS, *TARGETS, TEXT}))}")
+    known = sorted({*INTERMEDIATES, *TRAININGS, *TARGETS, TEXT, MLM})
+    raise UserError(f"no task {task!r}: use one of {', '.join(known)}")
 
 
 def splits(target: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 It speaks what huggingface_hub 2.4 asks when it resolves a revision, lists a commit's files and downloads them:
 `/api/<kind>s/<repo>/revision/<revision>`, `/api/<kind>s/<repo>/tree/<revision>`, and
-`/datasets/<repo>/resolve/<revision>/<path>` (models without `/datasets`).
+`/datasets/<repo>/resolve/<revision>/<path>` (models without `/datasets`), whole or the last so many bytes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ Files = Mapping[str, bytes]
 
 
 class HubServer:
-    """Repositories by name; start it, push to it, stop it. `requests` are all paths that were asked for."""
+    """Repositories by name; start it, push to it, stop it. `requests` are all paths that were asked for, `tails` those
+    of which the last bytes were, with their number."""
 
     def __init__(self) -> None:
         self.heads: dict[tuple[str, str], dict[str, str]] = {}
         self.commits: dict[str, Files] = {}
         self.requests: list[str] = []
+        self.tails: list[tuple[str, int]] = []
         self._server: ThreadingHTTPServer | None = None
         self._port = 0
 
@@ -75,6 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, send_body: bool) -> None:
         self.hub.requests.append(self.path)
         status, headers, body = self._respond(urlsplit(self.path).path.strip("/").split("/"))
+        if status == 200 and (wanted := self.headers.get("Range", "")).startswith("bytes=-"):
+            status, body = 206, body[-int(wanted.removeprefix("bytes=-")) :]
+            self.hub.tails.append((self.path, len(body)))
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)

@@ -11,6 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stilts.data.languages import LANGUAGES as LANGUAGES_BY_CODE
+from stilts.data.sentences import split_sentences
+
 # PAWS-X in XTREME's layout alone: the slice of the original one has 49 training pairs.
 LINKED = {
     "anli/anli_v1.0",
@@ -43,6 +46,9 @@ LANGUAGES = {
     "bucc2018": ["zh"],
     "tatoeba": ["de", "sw", "zh"],
 }
+# Languages with text for masked language modelling.
+MLM_LANGUAGES = ["de", "en", "sw", "zh"]
+
 _TRAINING = {
     "precision": "fp32",
     "learning_rate": 1e-3,
@@ -50,16 +56,21 @@ _TRAINING = {
     "max_length": 128,
     "epochs": 5,
     "max_examples": 160,
+    "selection": {"points": 2, "examples": 20},
 }
 
-# Every task, on a small encoder with random weights: the baseline and the mixture of nine on all targets, the nine
-# single tasks on one that is cheap to score.
+# Every task, on a small encoder: the baseline and the mixture of nine on all targets; the nine single tasks, two
+# translated ones and a mixture with masked language modelling on one or two that are cheap to score.
 GRID: dict[str, Any] = {
     "name": "real-slices",
     "suite": "xtreme",
     "languages": LANGUAGES,
     "axes": {"model": "scratch", "intermediate": ["none", "all"], "target": "all", "seed": [1]},
-    "include": [{"intermediate": "each", "target": "tatoeba"}],
+    "include": [
+        {"intermediate": "each", "target": "tatoeba"},
+        {"intermediate": [["mnli", "squad1"]], "mlm": True, "target": ["xnli", "tatoeba"]},
+        {"intermediate": ["mnli", "squad1"], "translated": True, "target": "tatoeba"},
+    ],
     "pretrain": {
         "text": ["mnli", "squad1", "hellaswag", "xnli", "xquad", "udpos", "tatoeba", "ccg"],
         "tokenizer": "unigram",
@@ -68,7 +79,10 @@ GRID: dict[str, Any] = {
         "hidden": 64,
         "heads": 2,
         "feed_forward": 128,
+        "steps": 20,  # for a head of masked language modelling that is not a fresh one
     },
+    "mlm": {"languages": MLM_LANGUAGES, "sentences": 600, "batch_size": 16, "epochs": 2, "max_length": 64},
+    "translation": {"languages": ["de"], "shards": 2, "max_length": 24},  # with a `model` beside the data root
     # Sentence pairs take longest until a loss falls.
     "intermediate": {**_TRAINING, "tasks": {key: {"epochs": 12} for key in ("anli", "mnli", "qqp")}},
     "target": {**_TRAINING, "tasks": {key: {"epochs": 12} for key in ("xnli", "pawsx")}},
@@ -89,7 +103,24 @@ def build_root(slices: Path, out: Path) -> Path:
         (out / "squad_v2.0" / f"{name}-v2.0.json").symlink_to(slices / "squad_v2.0" / f"{source}.json")
     write_snli(slices, out / "snli_1.0")
     write_qqp(slices, out / "QQP")
+    write_texts(slices, out / "mlm")
     return out
+
+
+def write_texts(slices: Path, out: Path) -> None:
+    """`<language>.txt`, one sentence a line: the contexts of XQuAD, of which Swahili has none, and Tatoeba's."""
+    out.mkdir(parents=True)
+    for language in MLM_LANGUAGES:
+        path = slices / "xquad" / f"xquad.{language}.json"
+        if path.is_file():
+            articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+            contexts = [paragraph["context"] for article in articles for paragraph in article["paragraphs"]]
+            lines = [sentence for context in contexts for sentence in split_sentences(context)]
+        else:
+            code = LANGUAGES_BY_CODE[language].tatoeba
+            text = (slices / "tatoeba" / "v1" / f"tatoeba.{code}-eng.{code}").read_text(encoding="utf-8")
+            lines = text.splitlines()
+        (out / f"{language}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def write_snli(slices: Path, out: Path) -> None:
