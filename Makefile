@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test bench check format clean
+.PHONY: help quickstart test torture bench check format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,9 @@ quickstart: .venv/train  ## the study in small on this machine: train, score, ma
 test: .venv/dev  ## every test, with a real Slurm where this machine may start one
 	@mkdir -p .reports
 	$(BIN)/python -m pytest --junit-xml=.reports/tests.xml $(PYTEST)
+
+torture: .venv/dev  ## every kill that `test` takes a choice of: stage kind x ZeRO stage x signal x moment, by hand
+	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py
 
 bench: .venv/dev  ## ratios against what people use today, in one run: scoring of tags against seqeval 0.0.12
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/seqeval seqeval==0.0.12

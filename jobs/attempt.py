@@ -15,7 +15,7 @@ from typing import Any
 import stilts
 from stilts.runs import RunFolder, read_json, walk_files, write_json
 
-PACKAGES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy", "pyarrow", "safetensors")
+PACKAGES = ("torch", "transformers", "deepspeed", "tokenizers", "numpy", "pyarrow", "safetensors", "sentencepiece")
 
 
 @dataclass(frozen=True)

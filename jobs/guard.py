@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stilts.runs import Run, RunFolder, read_json
+from stilts.runs import ENCODER_STAGES, Run, RunFolder, read_json
 
 
 class Blocked(Exception):
@@ -25,6 +25,8 @@ def verify_needs(run: Run, root: Path) -> dict[str, str]:
         done = RunFolder(root / need).read_done()
         if done is None:
             problems.append(f"{need} is not done")
+        elif need.startswith(ENCODER_STAGES) and not RunFolder(root / need).model.is_dir():
+            problems.append(f"the weights of {need} have been removed; the grid's command trains it again")
         elif done["run"] != need or not need.endswith("-" + done["digest"][:8]):
             problems.append(f"{need} holds the result of another run ({done['run']}, digest {done['digest'][:8]})")
         else:
@@ -35,19 +37,24 @@ def verify_needs(run: Run, root: Path) -> dict[str, str]:
 
 
 def already_done(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:
-    """The DONE record of this very run on these very parents; None where the work has to be done."""
+    """The DONE record of this very run on these very parents; None where the work has to be done (again, where an
+    encoder's weights have been removed)."""
     done = folder.read_done()
+    if run.id.startswith(ENCODER_STAGES) and not folder.model.is_dir():
+        return None
     same = done and done["digest"] == run.digest and done["needs"] == needs
     # The folder of original files is not in a run's name; files from another one are read again.
     return done if same and done and done.get("data_root") == run.infra.get("data_root") else None
 
 
 def trained_before(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:
-    """Facts of a training that an earlier attempt finished on these very parents; None where there is none."""
+    """Facts of a training that an earlier attempt finished on these very parents; None where there is none, or where
+    its weights have been removed since."""
     if folder.path.is_dir():
         os.listdir(folder.path)  # makes NFS look again: all ranks must decide the same
     record = read_json(folder.trained)
     parents = {name: needs[name] for name in run.parents}
-    if record and record.get("digest") == run.digest and record.get("parents") == parents:
+    same = record and record.get("digest") == run.digest and record.get("parents") == parents
+    if record and same and folder.model.is_dir():
         return dict(record["facts"])
     return None

@@ -10,13 +10,13 @@ import argparse
 import ctypes
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import traceback
 from pathlib import Path
-from types import FrameType
 
 # The snapshot that this file stands in comes first: before an editable install of the working tree, before
 # PYTHONPATH, before the folder that the job was started in.
@@ -25,16 +25,28 @@ sys.path[:] = [str(_here.parent), *(path for path in sys.path if path != str(_he
 
 from jobs.attempt import Attempt, supersede  # noqa: E402
 from jobs.guard import Blocked, already_done, trained_before, verify_needs  # noqa: E402
+from jobs.interruption import (  # noqa: E402
+    STOP_FILE,
+    Stopped,
+    find_deadline,
+    ignore_signals,
+    install_handlers,
+    is_near,
+    measure_progress,
+    requeue,
+    slurm_job,
+    wait_for_end,
+)
+from jobs.memory import halve_budget  # noqa: E402
 from jobs.ranks import Place  # noqa: E402
+from jobs.work import Work  # noqa: E402
 from stilts.errors import UserError  # noqa: E402
 from stilts.runs import Run, RunFolder, done_record, write_json  # noqa: E402
+from stilts.training.heartbeat import Heartbeat  # noqa: E402
+from stilts.training.stopping import Interrupted, OutOfMemory, Stop  # noqa: E402
 
 # Any exit code but 0 keeps Slurm's afterok children from starting.
-EXIT_FAILED, EXIT_BLOCKED, EXIT_STOPPED = 1, 75, 143
-
-
-class Stopped(BaseException):
-    """A signal asked this process to end; not an Exception, so that no library swallows it."""
+EXIT_FAILED, EXIT_BLOCKED, EXIT_AGAIN, EXIT_STOPPED = 1, 75, 76, 143
 
 
 def main() -> int:
@@ -47,26 +59,67 @@ def main() -> int:
 
 def execute(path: Path, attempt_id: str) -> int:
     """One attempt at the run in the folder `path`, with this process's output in the attempt's log."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    # Slurm's early warning before a time limit: a run that is nearly done may still finish.
-    signal.signal(signal.SIGUSR2, _warn)
     folder, place = RunFolder(path.resolve()), Place.from_environment(os.environ)
     attempt = Attempt(folder, attempt_id, place.rank)
     attempt.open_log()
+    stop = Stop(folder.path / STOP_FILE)
+    before = measure_progress(folder)
     try:
-        return work(folder, attempt, place)
+        install_handlers(stop)
+        stop.deadline = find_deadline(os.environ)
+        return work(folder, attempt, place, stop)
     except Blocked as problem:
         attempt.finish("blocked", str(problem))
         return EXIT_BLOCKED
-    except Stopped as problem:
-        attempt.finish("cancelled", str(problem))
-        return EXIT_STOPPED
+    except (Interrupted, Stopped) as problem:
+        ignore_signals()
+        return leave(folder, attempt, stop, problem, moved=measure_progress(folder) != before)
+    except OutOfMemory as problem:
+        traceback.print_exc()
+        ignore_signals()
+        return try_smaller(folder, attempt, problem)
     except Exception as problem:
         traceback.print_exc()
         reason = str(problem) if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
         attempt.finish("failed", reason[:2000], error=type(problem).__name__)
         return EXIT_FAILED
+
+
+def leave(folder: RunFolder, attempt: Attempt, stop: Stop, problem: Interrupted | Stopped, moved: bool) -> int:
+    """End an interrupted attempt: back into Slurm's queue where it should go on at once.
+
+    A warning about the time limit in an attempt that got nowhere is a failure: the next one would get no further.
+    """
+    job, reason = slurm_job(), str(problem)
+    if not attempt.first:
+        if job and problem.returns:
+            wait_for_end()
+        return EXIT_STOPPED
+    (folder.path / STOP_FILE).unlink(missing_ok=True)  # it was obeyed: the next attempt is to work
+    if not job or not problem.returns:
+        attempt.finish("cancelled", f"{reason}; the grid's command goes on from there")
+        return EXIT_STOPPED
+    if is_near(stop.deadline) and not moved:
+        attempt.finish("failed", f"{reason}, and the time limit does not suffice for one checkpoint: raise timeout_min")
+        return EXIT_FAILED
+    refusal = requeue(job)
+    attempt.finish("cancelled", f"{reason}; {f'Slurm did not take it back: {refusal}' if refusal else 'requeued'}")
+    return EXIT_STOPPED
+
+
+def try_smaller(folder: RunFolder, attempt: Attempt, problem: OutOfMemory) -> int:
+    """Let a fresh process of the same job go on with half the micro-batch: this one's memory cannot be trusted.
+
+    Any rank may run out of memory; the others wait for it in a collective until they are ended with it.
+    """
+    half, job = halve_budget(folder, problem.micro_tokens, attempt.id), slurm_job()
+    if half is None:
+        attempt.finish("failed", f"{problem}; use a larger GPU, more of them with zero_stage: 3, or a smaller model")
+        return EXIT_FAILED
+    refusal = requeue(job) if job else None
+    told = f"Slurm did not take it back: {refusal}" if refusal else "goes on with half as many"
+    attempt.finish("cancelled", f"{problem}; {told}")
+    return EXIT_AGAIN
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -94,7 +147,7 @@ def find_work(arguments: argparse.Namespace) -> tuple[Path, str]:
     return path, attempt
 
 
-def work(folder: RunFolder, attempt: Attempt, place: Place) -> int:
+def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
     """Verify, compute, and write DONE last."""
     run = Run.from_spec(json.loads(folder.spec.read_text(encoding="utf-8")))
     attempt.describe({"ranks": place.size, "slurm_job": slurm_job(), "resources": run.infra.get("resources", {})})
@@ -109,10 +162,14 @@ def work(folder: RunFolder, attempt: Attempt, place: Place) -> int:
         set_environment(Path(caches), run.stage)
         from jobs.stages import run_stage
 
-        output, facts = run_stage(run, folder, attempt, place, needs)
+        output, facts = run_stage(Work(run, folder, attempt, place, Heartbeat(folder.path, place.rank), needs, stop))
+    # The work is done. Python gives its signal handlers back before it ends, and a warning would kill it then.
+    ignore_signals()
     if attempt.first:
         more = {"attempt": attempt.id, "job": slurm_job(), "data_root": run.infra.get("data_root"), "facts": facts}
         write_json(folder.done, done_record(run, output, needs, **more))
+        if run.stage == "target" and not run.infra.get("keep"):
+            shutil.rmtree(folder.model)  # nothing builds on it, and its predictions are stored
         attempt.finish("done", "finished")
     return 0
 
@@ -140,12 +197,6 @@ def scratch_folder() -> str | None:
     return None
 
 
-def slurm_job() -> str | None:
-    """This job as squeue shows it: `123_4` for an array element, `123` for a single job."""
-    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{index}" if array else os.environ.get("SLURM_JOB_ID")
-
-
 def die_with_parent(parent: int) -> None:
     """Ask Linux to kill this process when the local launcher dies, even by SIGKILL: no orphan keeps computing."""
     set_parent_death_signal = 1
@@ -162,14 +213,6 @@ def _rename_job(name: str) -> None:
         subprocess.run(command, timeout=30, capture_output=True, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return  # a site may forbid it, and only the display suffers
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(f"stopped by {signal.Signals(number).name}")
-
-
-def _warn(number: int, frame: FrameType | None) -> None:
-    print("warning: Slurm will end this job at its time limit soon", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

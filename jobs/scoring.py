@@ -32,7 +32,7 @@ def score_task(
 
     work.heartbeat.beat(f"score {name}", 0, 1)
     prepared = work.prepared_run(name, "train" if stage == "intermediate" else "scored")
-    caveat = _caveat(work, name, prepared)
+    caveat = "; ".join(filter(None, (_caveat(work, name, prepared), _restart_note(work))))
     for score in score_target(model, name, prepared.data, work.folder, head, work.device, layer, sweep):
         provenance: dict[str, Any] = {
             "digest": work.run.digest,
@@ -61,6 +61,7 @@ def _write_metric(work: Work, name: str, stage: Stage, score: Score, provenance:
         split="dev" if score.split == "dev" else "test",
         seed=work.run.config.get("seed"),
         layer=score.layer,
+        draw=label.get("draw"),
         metrics=score.metrics,
         examples=score.examples,
         provenance=provenance,
@@ -77,6 +78,15 @@ def _caveat(work: Work, name: str, prepared: RunFolder) -> str | None:
         if config.get("source") == "hub":
             return NOT_COMPARABLE.get(name)
     return None
+
+
+def _restart_note(work: Work) -> str | None:
+    """That a training collapsed and was started over with another seed than the one that its row names."""
+    facts = (read_json(work.folder.trained) or {}).get("facts", {})
+    asked, used = work.run.config.get("seed"), facts.get("seed_used")
+    if used is None or used == asked:
+        return None
+    return f"{work.run.id} collapsed with seed {asked} and was trained with seed {used}"
 
 
 def score_digest(folder: RunFolder) -> str:

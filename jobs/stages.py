@@ -7,24 +7,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.attempt import Attempt
 from jobs.guard import trained_before
-from jobs.ranks import Place, meet
+from jobs.memory import read_budget
+from jobs.ranks import meet
 from jobs.scoring import score_digest, score_task
+from jobs.translation import translate
 from jobs.work import Facts, Work
-from stilts.runs import Run, RunFolder, file_digest, read_json, tree_digest, write_json
+from stilts.runs import ENCODER_STAGES, RunFolder, canonical_json, file_digest, read_json, tree_digest, write_json
 from stilts.settings import PretrainSettings, TrainingSettings
 from stilts.tasks.catalogue import served_targets
-from stilts.training.heartbeat import Heartbeat
+from stilts.training.settings import Layout
 
 if TYPE_CHECKING:
+    from stilts.training.checkpoints import CheckpointStore
     from stilts.training.world import World
 
+# Tokens of a micro-batch where no resource rule says how many. Not measured on a GPU: XLM-R Large with 8,192 should
+# fit into 24 GB in bf16; a GPU that runs out of memory halves them.
+MICRO_TOKENS = {"cpu": 4096, "cuda": 8192}
 
-def run_stage(run: Run, folder: RunFolder, attempt: Attempt, place: Place, needs: dict[str, str]) -> tuple[str, Facts]:
+
+def run_stage(work: Work) -> tuple[str, Facts]:
     """Do the work of one run; returns the digest of what it made and facts for its DONE record."""
-    work = Work(run, folder, attempt, place, Heartbeat(folder.path, place.rank), needs)
-    return STAGES[run.stage](work)
+    return STAGES[work.run.stage](work)
 
 
 def fetch(work: Work) -> tuple[str, Facts]:
@@ -38,7 +43,8 @@ def fetch(work: Work) -> tuple[str, Facts]:
         facts = fetch_model(dict(work.run.config), work.folder.model, work.commits)
         return tree_digest(work.folder.model), facts
     root = work.run.infra.get("data_root")
-    manifest = fetch_data(dict(work.run.config), Path(root) if root else None, work.folder.data, work.commits)
+    data_root = Path(root) if root else None
+    manifest = fetch_data(dict(work.run.config), data_root, work.folder.data, work.commits, work.heartbeat)
     return str(manifest["digest"]), {key: manifest[key] for key in ("counts", "unlabelled", "absent", "sources")}
 
 
@@ -50,12 +56,12 @@ def prepare(work: Work) -> tuple[str, Facts]:
         return "", {}
 
     tokenizer = work.parent("pretrain-", "fetch-model-").model
-    source = next(
+    sources = [
         RunFolder(work.root / name).data
         for name in work.run.parents
-        if name.startswith("fetch-") and not name.startswith("fetch-model-")
-    )
-    facts = prepare_data(dict(work.run.config), source, tokenizer, work.folder.data, work.heartbeat)
+        if name.startswith(("fetch-", "translate-")) and not name.startswith("fetch-model-")
+    ]
+    facts = prepare_data(dict(work.run.config), sources, tokenizer, work.folder.data, work.heartbeat)
     manifest = read_json(work.folder.data / "manifest.json") or {}
     return str(manifest["digest"]), facts
 
@@ -68,9 +74,14 @@ def pretrain(work: Work) -> tuple[str, Facts]:
 
     config = PretrainSettings.model_validate(dict(work.run.config)).model_dump(mode="json")
     texts = [text for name in work.run.parents for text in task_texts(RunFolder(work.root / name).data)]
-    facts = pretrain_encoder(config, texts, work.folder.model, open_world(work), work.heartbeat, **_layout(work))
+    world = open_world(work)
+    store = _checkpoints(work, world)
+    facts = pretrain_encoder(config, texts, work.folder.model, world, work.heartbeat, _layout(work), store, work.stop)
     close_distributed()
-    return (_model_digest(work.folder) if work.attempt.first else ""), facts
+    if not work.attempt.first:
+        return "", facts
+    store.clear()
+    return _model_digest(work.folder), facts
 
 
 def intermediate(work: Work) -> tuple[str, Facts]:
@@ -99,7 +110,7 @@ def retrieval(work: Work) -> tuple[str, Facts]:
     """Score an encoder without training it."""
     if not work.attempt.first:
         return "", {}
-    model = work.parent("intermediate-", "pretrain-", "fetch-model-").model
+    model = work.parent(*ENCODER_STAGES).model
     layer, sweep = work.run.config.get("layer"), work.run.config.get("sweep", False)
     score_task(work, work.run.config["target"], None, model, layer=layer, sweep=sweep)
     return score_digest(work.folder), {}
@@ -107,6 +118,7 @@ def retrieval(work: Work) -> tuple[str, Facts]:
 
 STAGES: dict[str, Callable[[Work], tuple[str, Facts]]] = {
     "fetch": fetch,
+    "translate": translate,
     "prepare": prepare,
     "pretrain": pretrain,
     "intermediate": intermediate,
@@ -130,28 +142,46 @@ def _train(work: Work) -> Facts:
     finished = trained_before(work.run, work.folder, work.needs)
     if finished is not None:
         return finished
-    from stilts.training.train import train
+    from stilts.training.train import Sources, train
     from stilts.training.world import close_distributed
 
-    config = TrainingSettings.model_validate(
-        {key: value for key, value in work.run.config.items() if key not in ("seed", "tasks")}
-    ).model_dump(mode="json")
-    config.update(seed=work.run.config["seed"], tasks=work.run.config["tasks"])
-    encoder = work.parent("intermediate-", "pretrain-", "fetch-model-").model
+    encoder = work.parent(*ENCODER_STAGES).model
+    given, own = work.run.config, ("seed", "tasks", "phase", "mask_probability")
+    settings = TrainingSettings.model_validate({key: value for key, value in given.items() if key not in own})
+    config = settings.model_dump(mode="json") | {key: given[key] for key in own if key in given}
     data = {task: work.prepared_run(task, "train").data for task in config["tasks"]}
-    facts = train(config, encoder, data, work.folder.model, open_world(work), work.heartbeat, **_layout(work))
+    sources = Sources(encoder, data, pretrained=work.base.path.name.startswith("fetch-"))
+    world = open_world(work)
+    store = _checkpoints(work, world)
+    facts = train(config, sources, work.folder.model, world, work.heartbeat, _layout(work), store, work.stop)
     # Together, before the first rank goes on alone to score: NCCL may hang at exit else.
     close_distributed()
     if work.attempt.first:
         parents = {name: work.needs[name] for name in work.run.parents}
         write_json(work.folder.trained, {"digest": work.run.digest, "parents": parents, "facts": facts})
+        store.clear()
     return dict(facts)
 
 
-def _layout(work: Work) -> dict[str, int]:
+def _layout(work: Work) -> Layout:
     """How the updates are cut into forward passes and sharded: speed and memory, not the result."""
     resources = work.run.infra.get("resources", {})
-    return {key: resources[key] for key in ("micro_batch", "zero_stage") if key in resources}
+    names = ("micro_tokens", "zero_stage", "activation_checkpointing")
+    given = {name: resources[name] for name in names if resources.get(name) is not None}
+    most = given.get("micro_tokens", MICRO_TOKENS[work.device.type])
+    given["micro_tokens"] = min(most, read_budget(work.folder) or most)
+    return Layout(**given, deepspeed=work.run.infra.get("deepspeed", {}))
+
+
+def _checkpoints(work: Work, world: World) -> CheckpointStore:
+    """Checkpoints of this very run on these very parents."""
+    from stilts.training.checkpoints import CheckpointStore
+
+    parents = {name: work.needs[name] for name in work.run.parents}
+    identity = hashlib.sha256(canonical_json([work.run.digest, parents]).encode()).hexdigest()
+    minutes = work.run.infra.get("resources", {}).get("checkpoint_min")
+    longest = {} if minutes is None else {"longest_interval_s": 60.0 * minutes}
+    return CheckpointStore(work.folder.checkpoints, identity, world, **longest)
 
 
 def _model_digest(folder: RunFolder) -> str:

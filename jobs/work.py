@@ -10,6 +10,7 @@ from jobs.attempt import Attempt
 from jobs.ranks import Place
 from stilts.runs import Run, RunFolder, read_json
 from stilts.training.heartbeat import Heartbeat
+from stilts.training.stopping import Stop
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ class Work:
     place: Place
     heartbeat: Heartbeat
     needs: dict[str, str]
+    stop: Stop
 
     @property
     def root(self) -> Path:
@@ -40,6 +42,18 @@ class Work:
     def parent(self, *stages: str) -> RunFolder:
         """The first parent of one of these stages."""
         return next(RunFolder(self.root / name) for name in self.run.parents if name.startswith(stages))
+
+    @property
+    def base(self) -> RunFolder:
+        """The run of the pretrained encoder at the head of this run's chain."""
+        folder = self.folder
+        while folder.path.name.startswith(("intermediate-", "target-", "retrieval-")):
+            spec = read_json(folder.spec) or {}
+            names = (
+                name for name in spec["parents"] if name.startswith(("intermediate-", "pretrain-", "fetch-model-"))
+            )
+            folder = RunFolder(self.root / next(names))
+        return folder
 
     def has_prepared(self, task: str, part: str) -> bool:
         """Whether this run was given a task's part: data that is not at hand, and that nobody asked for, is not."""

@@ -21,7 +21,18 @@ SPEC_SCHEMA = "stilts.run/1"
 DONE_SCHEMA = "stilts.done/1"
 
 # Raised whenever the same configuration would give another result than before; tests/stilts/test_golden.py guards it.
-STAGE_VERSIONS = {"fetch": 1, "pretrain": 1, "prepare": 1, "intermediate": 1, "target": 1, "retrieval": 1}
+STAGE_VERSIONS = {
+    "fetch": 1,
+    "translate": 1,
+    "pretrain": 1,
+    "prepare": 1,
+    "intermediate": 2,
+    "target": 2,
+    "retrieval": 1,
+}
+
+# Names of runs that make an encoder begin so.
+ENCODER_STAGES = ("intermediate-", "pretrain-", "fetch-model-")
 
 
 def canonical_json(value: Any) -> str:
@@ -120,6 +131,11 @@ class RunFolder:
     def progress(self) -> Path:
         """Heartbeat: stage phase, step, total, loss, time."""
         return self.path / "progress.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """State of a training that has not finished."""
+        return self.path / "checkpoints"
 
     @property
     def attempts(self) -> Path:

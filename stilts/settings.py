@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Count = Annotated[int, Field(ge=1, strict=True)]
 Rate = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 Length = Annotated[int, Field(ge=16, le=8192, strict=True)]
@@ -59,8 +60,24 @@ class Sampling(Settings):
         return self
 
 
+class Selection(Settings):
+    """Which weights a training keeps: the best of `points` equally spaced points (the last update is one of them) by
+    its score on the first `examples` dev examples; the last where `points` is 0.
+
+    500: arXiv 2005.13013 v1, appendix A. 10 points: the paper gives no number.
+    """
+
+    points: Annotated[int, Field(ge=0, strict=True)] = 10
+    examples: Count = 500
+
+
 class TrainingSettings(TaskSettings):
-    """A training stage. The keys of `TaskSettings` here hold for every task, those below `tasks` for one."""
+    """A training stage. The keys of `TaskSettings` here hold for every task, those below `tasks` for one.
+
+    `updates` takes the place of epochs: so many in all, of a sequence over all its phases. `replay` is the share of
+    updates that a later phase of a sequence gives to the tasks before it. `collapse` says what a training does that
+    ends at chance on dev, `restarts` how often it may start over with another seed.
+    """
 
     warmup_ratio: Fraction = 0.1
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
@@ -74,6 +91,12 @@ class TrainingSettings(TaskSettings):
     shuffle_labels: bool = False
     tasks: dict[str, TaskSettings] = Field(default_factory=dict)
     sampling: Sampling = Sampling()
+    selection: Selection = Selection()
+    updates: Count | None = None
+    replay: Share = 0.0
+    collapse: Literal["stop", "warn", "off"] = "stop"
+    restarts: Annotated[int, Field(ge=0, le=9, strict=True)] = 0
+    deepspeed: dict[str, Any] = Field(default_factory=dict)
 
 
 class PretrainSettings(Settings):
@@ -99,6 +122,35 @@ class PretrainSettings(Settings):
     adam_eps: Positive = 1e-8
     max_grad_norm: Positive = 1.0
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+
+class MlmSettings(Settings):
+    """Masked language modelling mixed into intermediate training as one more task (arXiv 2005.13013 v1, section 2 and
+    appendix A: 2 million sentences in all, languages drawn proportional to size^0.3, batches of 8, half the rate).
+
+    No `languages`: all of the suite's. No `epochs`: as many as the tasks beside it, 1 where there is none.
+    """
+
+    languages: list[str] = Field(default_factory=list)
+    sentences: Count = 2_000_000
+    exponent: Fraction = 0.3
+    seed: Seed = 0
+    batch_size: Count = 8
+    epochs: Count | None = None
+    max_length: Length = 256
+    mask_probability: Rate = 0.15
+    rate_factor: Positive = 0.5
+
+
+class TranslationSettings(Settings):
+    """Intermediate training sets translated into `languages`, by a sequence-to-sequence `model` (a hub name or a path),
+    or, without one, read from the data root. `shards` jobs share the work on one task and language."""
+
+    languages: list[str] = Field(default_factory=list)
+    model: str | None = None
+    shards: Count = 8
+    beams: Count = 1
+    max_length: Length = 256
 
 
 class RetrievalSettings(Settings):

@@ -100,7 +100,7 @@ def default_layer(depth: int) -> int:
     return round(RETRIEVAL_DEPTH * depth)
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference_mode: under ZeRO stage 3 what it gathers would be of no use to a training
 def run_model(
     network: nn.Module,
     sets: Sequence[PreparedSet],

@@ -19,6 +19,7 @@ from stilts.model.multitask import HeadSpec, Multitask
 from stilts.model.tokenizer import build_tokenizer
 from stilts.tasks import mlm
 from stilts.tasks.encoding import EncodeSettings
+from stilts.training.checkpoints import CheckpointStore
 from stilts.training.examples import TrainingSet
 from stilts.training.heartbeat import Heartbeat
 from stilts.training.loop import Training, optimise
@@ -26,7 +27,8 @@ from stilts.training.masking import build_masking
 from stilts.training.mixing import Pools
 from stilts.training.randomness import seed_torch
 from stilts.training.save import WEIGHTS_FILE, save_model, write_tensors
-from stilts.training.settings import Layout, Settings
+from stilts.training.settings import LAYOUT, Layout, Settings
+from stilts.training.stopping import Stop
 from stilts.training.world import World, init_distributed
 
 __all__ = ["build_tokenizer", "init_encoder", "pretrain"]
@@ -42,8 +44,9 @@ def pretrain(
     out: Path,
     world: World,
     heartbeat: Heartbeat,
-    micro_batch: int = Layout.micro_batch,
-    zero_stage: int = Layout.zero_stage,
+    layout: Layout = LAYOUT,
+    store: CheckpointStore | None = None,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Build tokenizer and encoder in the folder `out` and train them for `config["steps"]` updates (0: random weights).
 
@@ -61,8 +64,8 @@ def pretrain(
     world.wait()
     if not config["steps"]:
         return {"updates": 0}
-    training = _set_up(config, texts, out, Layout(micro_batch, zero_stage))
-    weights, facts = optimise(training, world, heartbeat)
+    training = _set_up(config, texts, out, layout)
+    weights, facts = optimise(training, world, heartbeat, store, stop)
     if world.first:
         save_model(weights, training.model.specs, out, type(training.model.encoder).__name__, out)
     world.wait()

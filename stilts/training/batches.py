@@ -47,11 +47,25 @@ class Update:
     def real_tokens(self) -> int:
         return int(self.lengths.sum())
 
-    def padded_tokens(self, micro_batch: int, ranks: int) -> int:
+    def divide(self, micro_tokens: int, ranks: int) -> list[list[Piece]]:
+        """The pieces of each rank."""
+        longest = self.lengths.reshape(-1, self.width).max(axis=1)
+        return divide(longest, self.width, micro_tokens, ranks)
+
+    def padded_tokens(self, pieces: list[list[Piece]]) -> int:
         """Tokens that go through the model on all ranks together, pads included."""
-        pieces = divide(self.examples, self.width, micro_batch, ranks)
         rows = [self.lengths[piece.rows(self.width)] for mine in pieces for piece in mine]
         return sum(int(lengths.max()) * len(lengths) for lengths in rows)
+
+    def cut(self, piece: Piece) -> MicroBatch:
+        """The sequences of a piece, padded to its own longest."""
+        rows = piece.rows(self.width)
+        longest = self.lengths[rows].max()
+        arrays = {
+            name: values[rows, :longest] if values.ndim == 2 else values[piece.first : piece.last]
+            for name, values in self.arrays.items()
+        }
+        return MicroBatch(arrays, piece.weight)
 
 
 @dataclass(frozen=True)
@@ -131,34 +145,38 @@ def mask_tokens(input_ids: np.ndarray, masking: Masking, rng: np.random.Generato
     return {"input_ids": masked, "labels": np.where(chosen, input_ids, IGNORED)}
 
 
-def split_update(update: Update, micro_batch: int, rank: int, ranks: int) -> list[MicroBatch]:
-    """This rank's micro-batches: at most `micro_batch` sequences each (one example at least), of like length."""
-    return [_cut(update, piece) for piece in divide(update.examples, update.width, micro_batch, ranks)[rank]]
+def divide(longest: np.ndarray, width: int, micro_tokens: int, ranks: int) -> list[list[Piece]]:
+    """The pieces of each rank, for examples of `width` sequences each, sorted by their longest sequence (descending).
 
-
-def divide(examples: int, width: int, micro_batch: int, ranks: int) -> list[list[Piece]]:
-    """The pieces of each rank, for examples sorted by length and of `width` sequences each.
-
-    Every rank gets the same number, because backward passes communicate: where examples do not suffice, a rank
-    repeats the last one with weight 0. Neighbours in length go to different ranks at the same time, so that no rank
-    waits for another's longer sequences.
+    A piece holds at most `micro_tokens` tokens with its pads, or as many as the longest example alone. Every rank gets
+    the same number, because backward passes communicate: where examples do not suffice, a rank repeats the last one
+    with weight 0. Under the same number of pieces their largest is made as small as can be, and neighbours in length
+    go to different ranks at the same time, so that no rank waits for another's longer sequences.
     """
-    capacity = max(1, micro_batch // width)
-    count = math.ceil(math.ceil(examples / capacity) / ranks) * ranks
-    bounds = [examples * piece // count for piece in range(count + 1)]
-    idle = Piece(examples - 1, examples, 0.0)
-    pieces = [Piece(first, last, 1.0) if last > first else idle for first, last in itertools.pairwise(bounds)]
+    costs = [int(length) * width for length in longest]
+    limit = max(micro_tokens, costs[0])
+    count = math.ceil(len(_fill(costs, limit)) / ranks) * ranks
+    low = costs[0]
+    while low < limit:  # the smallest budget that needs no more pieces
+        middle = (low + limit) // 2
+        if len(_fill(costs, middle)) <= count:
+            limit = middle
+        else:
+            low = middle + 1
+    bounds = [0, *_fill(costs, limit)]
+    pieces = [Piece(first, last, 1.0) for first, last in itertools.pairwise(bounds)]
+    pieces += [Piece(len(costs) - 1, len(costs), 0.0)] * (count - len(pieces))
     return [pieces[rank::ranks] for rank in range(ranks)]
 
 
-def _cut(update: Update, piece: Piece) -> MicroBatch:
-    rows = piece.rows(update.width)
-    longest = update.lengths[rows].max()
-    arrays = {
-        name: values[rows, :longest] if values.ndim == 2 else values[piece.first : piece.last]
-        for name, values in update.arrays.items()
-    }
-    return MicroBatch(arrays, piece.weight)
+def _fill(costs: list[int], limit: int) -> list[int]:
+    """Where each piece ends when every one takes as many examples as fit; `costs` fall, so a piece's first is its
+    largest."""
+    ends, first = [], 0
+    while first < len(costs):
+        first = min(len(costs), first + max(1, limit // costs[first]))
+        ends.append(first)
+    return ends
 
 
 def _count_terms(family: str, arrays: dict[str, np.ndarray], examples: int) -> int:

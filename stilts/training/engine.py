@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from stilts.errors import UserError
+from stilts.model.multitask import Multitask
 from stilts.training.settings import Layout, Settings
 from stilts.training.world import World, import_deepspeed
 
@@ -21,7 +23,7 @@ ZERO_STAGES = (0, 1, 2, 3)
 BUCKET_ELEMENTS = 50_000_000
 
 
-def build_engine(model: nn.Module, settings: Settings, layout: Layout, world: World) -> Any:
+def build_engine(model: Multitask, settings: Settings, layout: Layout, world: World) -> Any:
     """A DeepSpeed engine around `model` (fp32 weights, moved to the device); every rank calls it.
 
     Gradient accumulation stays with the caller: see `Updater`.
@@ -29,6 +31,9 @@ def build_engine(model: nn.Module, settings: Settings, layout: Layout, world: Wo
     _check(settings, layout, world)
     deepspeed = import_deepspeed(world)
     model.to(world.device)
+    if layout.activation_checkpointing:
+        # The variant with hooks: the other one needs inputs with gradients, which token ids are not.
+        model.encoder.gradient_checkpointing_enable({"use_reentrant": False})
     half = settings.precision != "fp32"
     masters = {name: p.detach().to("cpu", copy=True) for name, p in model.named_parameters()} if half else {}
     # DeepSpeed prints memory reports that no log level stops.
@@ -98,7 +103,16 @@ def deepspeed_config(settings: Settings, layout: Layout) -> dict[str, Any]:
         config["bf16"] = {"enabled": True}
     elif settings.precision == "fp16":
         config["fp16"] = {"enabled": True, "initial_scale_power": 16}
-    return config
+    return _lay_over(_lay_over(config, settings.deepspeed), layout.deepspeed)
+
+
+def _lay_over(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`config` with `changes` in it, at every depth (the planner has refused what would change our own keys)."""
+    merged = dict(config)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _lay_over(merged[key], value) if both else value
+    return merged
 
 
 class Updater:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +45,23 @@ class TrainingSet:
             labels={name: np.asarray(prepared.arrays[name]) for name in names},
             width=width,
             selected=np.arange((len(prepared.offsets) - 1) // width),
+        )
+
+    @classmethod
+    def join(cls, sets: Sequence[TrainingSet]) -> TrainingSet:
+        """All examples of several sets of one task, set after set."""
+        if len(sets) == 1:
+            return sets[0]
+        starts = np.cumsum([0, *(int(one.offsets[-1]) for one in sets)])
+        offsets = [one.offsets[1:] + start for one, start in zip(sets, starts[:-1], strict=True)]
+        types = [np.zeros_like(one.tokens, dtype=np.uint8) if one.types is None else one.types for one in sets]
+        return replace(
+            sets[0],
+            tokens=np.concatenate([one.tokens for one in sets]),
+            offsets=np.concatenate([[0], *offsets]),
+            types=None if all(one.types is None for one in sets) else np.concatenate(types),
+            labels={name: np.concatenate([one.labels[name] for one in sets]) for name in sets[0].labels},
+            selected=np.arange(sum(len(one) for one in sets)),
         )
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,18 +11,23 @@ from typing import Any
 import torch
 
 from stilts.model.multitask import Multitask
-from stilts.training.batches import Masking, Update, assemble, split_update
+from stilts.training.batches import Masking, Update, assemble
+from stilts.training.checkpoints import CheckpointStore
 from stilts.training.engine import Updater, build_engine, full_weights
+from stilts.training.engine_state import count_bytes, read_state, restore_state
 from stilts.training.examples import TrainingSet
 from stilts.training.heartbeat import Heartbeat
+from stilts.training.losses import LossLog
 from stilts.training.mixing import Plan
 from stilts.training.randomness import numpy_generator, seed_torch
 from stilts.training.schedule import learning_rate
+from stilts.training.selection import Judge
 from stilts.training.settings import Layout, Settings
+from stilts.training.stopping import LONGEST_INTERVAL_S, Interrupted, OutOfMemory, Request, SaveClock, Stop
 from stilts.training.world import World
 
-# Losses stay on the device this many updates: reading one makes the CPU wait for the GPU.
-LOSS_INTERVAL = 10
+# What a checkpoint is assumed to cost before the first was measured.
+_ASSUMED_BYTES_PER_S = 100e6
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Training:
     layout: Layout
     pad_id: int
     masking: Masking | None = None
+    judge: Judge = field(default_factory=Judge)
 
     def update(self, step: int) -> Update:
         """All sequences of an update: a pure function of the seed and `step`."""
@@ -43,115 +49,171 @@ class Training:
         rng = numpy_generator(self.settings.seed, "mask", step)
         return assemble(task, self.sets[task], examples, self.pad_id, self.masking, rng)
 
+    def rate(self, step: int) -> float:
+        """The learning rate of an update."""
+        return learning_rate(step, self.plan.updates, self.settings.learning_rate, self.settings.warmup_ratio)
 
-@dataclass
-class Tally:
-    """What a training counted: losses of all updates, tokens, time."""
 
-    losses: list[float] = field(default_factory=list)
-    real_tokens: int = 0
-    padded_tokens: int = 0
-    seconds: float = 0.0
-    first_update_seconds: float = 0.0
+def optimise(
+    training: Training,
+    world: World,
+    heartbeat: Heartbeat,
+    store: CheckpointStore | None = None,
+    stop: Stop | None = None,
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Run all updates, from the newest checkpoint in `store` if there is one.
 
-    def facts(self) -> dict[str, Any]:
-        """Mean loss of the first and the last tenth of the updates, and the speed."""
-        tenth = math.ceil(len(self.losses) / 10)
-        return {
-            "updates": len(self.losses),
-            "losses": {
-                "first": sum(self.losses[:tenth]) / tenth,
-                "last": sum(self.losses[-tenth:]) / tenth,
-            },
-            "tokens": self.real_tokens,
-            "pad_share": 1 - self.real_tokens / self.padded_tokens,
+    Returns the weights of the best point on dev, else the last ones (whole, fp32, on the first rank; empty elsewhere),
+    and the facts. Raises FloatingPointError when a loss is not finite, at the latest 10 updates after it happened,
+    Interrupted, with a checkpoint saved, when `stop` is asked to, and OutOfMemory.
+    """
+    return _Loop(training, world, heartbeat, store, stop or Stop()).run()
+
+
+class _Loop:
+    """One attempt at a training's updates."""
+
+    def __init__(
+        self, training: Training, world: World, heartbeat: Heartbeat, store: CheckpointStore | None, stop: Stop
+    ) -> None:
+        self.training, self.world, self.heartbeat, self.store, self.stop = training, world, heartbeat, store, stop
+        self.updates = training.plan.updates
+        self.judge = training.judge
+        self.engine = build_engine(training.model, training.settings, training.layout, world)
+        self.engine.train()
+        self.updater = Updater(self.engine, world)
+        self.log = LossLog(world, heartbeat, self.updates)
+        longest_s = store.longest_interval_s if store else LONGEST_INTERVAL_S
+        self.clock = SaveClock(count_bytes(self.engine) / _ASSUMED_BYTES_PER_S, longest_s)
+        self.resumed: list[int] = []
+        self.before_s = 0.0
+
+    def run(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        first = self._resume()
+        self.started = time.monotonic()
+        with self.stop.watch():
+            for step in range(first, self.updates):
+                try:
+                    self._take_update(step)
+                except torch.OutOfMemoryError as error:
+                    raise OutOfMemory(self.training.layout.micro_tokens) from error
+                if step in (0, self.updates - 1):
+                    self.log.flush()
+                if step == 0:
+                    self.log.tally.first_update_seconds = self.seconds
+                self.judge.consider(step + 1, self.engine, self.world, self.training.pad_id)
+                self._beat(step + 1)
+                if step + 1 < self.updates:
+                    self._pause(step + 1)
+        self.log.tally.seconds = self.seconds
+        weights = full_weights(self.engine) if self.judge.best is None else self.judge.best
+        return weights, self.log.tally.facts() | self._describe()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training in all attempts whose work is kept."""
+        return self.before_s + time.monotonic() - self.started
+
+    def _resume(self) -> int:
+        """Go back to the newest checkpoint; returns the number of updates that are done."""
+        checkpoint = self.store.newest() if self.store else None
+        if checkpoint is None:
+            self.log.start([])
+            return 0
+        facts = checkpoint.record["facts"]
+        tensors = checkpoint.tensors(self.world.rank)
+        losses = tensors.pop("losses").tolist()
+        restore_state(self.engine, tensors, facts["engine"])
+        self.judge.history[:] = facts["dev"]
+        if facts["has_best"]:
+            self.judge.best = checkpoint.best() if self.world.first else {}
+        plan, rate = self.training.plan, self.training.rate
+        self.log.start([(step, plan.task_of(step), loss, rate(step)) for step, loss in enumerate(losses)])
+        self.log.tally.restore(facts["tally"])
+        self.before_s, self.resumed = facts["seconds"], [*facts["resumed"], checkpoint.step]
+        return checkpoint.step
+
+    def _take_update(self, step: int) -> None:
+        settings, world = self.training.settings, self.world
+        update = self.training.update(step)
+        pieces = update.divide(self.training.layout.micro_tokens, world.size)
+        mine = pieces[world.rank]
+        total = torch.zeros((), device=world.device)
+        for index, piece in enumerate(mine):
+            # Dropout becomes a function of the position in the training, so that a resumed run repeats itself.
+            seed_torch(settings.seed, "dropout", step, index, world.rank)
+            part = update.cut(piece)
+            loss, _ = self.engine(update.task, part.to(world.device))
+            loss = loss * part.weight
+            self.updater.backward(loss, update.terms, last=index == len(mine) - 1)
+            total += loss.detach()
+        rate = self.training.rate(step)
+        self.updater.step(rate)
+        self.log.tally.count(update.real_tokens, update.padded_tokens(pieces))
+        self.log.add(step, update.task, rate, total / max(update.terms, 1))
+
+    def _pause(self, done: int) -> None:
+        """Between two updates: stop or save where any rank asks for it."""
+        request, reason = self.stop.look(self.clock.reserve_s)
+        if request == Request.GO_ON and self.store and self.world.first and self.clock.due():
+            request = Request.SAVE
+        agreed = Request(self.world.agree(request))
+        if agreed == Request.GO_ON:
+            return
+        problem = self._save(done) if self.store else "there is no folder for one"
+        if agreed >= Request.STOP:
+            kept = f"no checkpoint: {problem}" if problem else "a checkpoint is saved"
+            told = (
+                f"{reason or 'another rank was asked to stop'}; stopped after update {done} of {self.updates}, {kept}"
+            )
+            raise Interrupted(told, returns=agreed == Request.STOP_AND_RETURN)
+        if problem and self.world.first:
+            print(f"no checkpoint after update {done}: {problem}; the training goes on", flush=True)
+
+    def _save(self, done: int) -> str | None:
+        assert self.store is not None, "asked by those who have a store"
+        started = time.monotonic()
+        self.log.flush()
+        tensors, engine = read_state(self.engine)
+        facts = {
+            "engine": engine,
+            "dev": self.judge.history,
+            "has_best": self.judge.best is not None,
+            "tally": self.log.tally.state(),
             "seconds": self.seconds,
-            "first_update_seconds": self.first_update_seconds,
-            "tokens_per_s": self.real_tokens / self.seconds,
+            "resumed": self.resumed,
+            "layout": asdict(self.training.layout),
+        }
+        tensors["losses"] = torch.tensor(self.log.tally.losses, dtype=torch.float64)
+        problem = self.store.save(done, tensors, self.judge.best, facts)
+        self.clock.saved(time.monotonic() - started)
+        return problem
+
+    def _beat(self, done: int) -> None:
+        facts: dict[str, Any] = dict(self.log.latest)
+        if self.judge.history:
+            facts["dev"] = self.judge.history[-1]["score"]
+        left = self.seconds / done * (self.updates - done)
+        self.heartbeat.beat("train", done, self.updates, left_s=round(left, 1), **facts)
+
+    def _describe(self) -> dict[str, Any]:
+        """How it was computed: two runs that differ here differ in speed, and as two seeds would where there is
+        dropout."""
+        world, cuda = self.world, self.world.device.type == "cuda"
+        return {
+            "layout": asdict(self.training.layout) | {"world_size": world.size},
+            "precision": self.training.settings.precision,
+            "attention": self.training.model.encoder.config._attn_implementation,
+            "device": torch.cuda.get_device_name(world.device) if cuda else "cpu",
+            "peak_memory_gb": _measure_memory(world),
+            "resumed": self.resumed,
+            "dev": self.judge.history,
+            "chosen": self.judge.chosen,
         }
 
 
-def optimise(training: Training, world: World, heartbeat: Heartbeat) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Run all updates. Returns the weights (whole, fp32, on the first rank; empty elsewhere) and the facts.
-
-    Raises FloatingPointError when a loss is not finite, at the latest 10 updates after it happened.
-    """
-    engine = build_engine(training.model, training.settings, training.layout, world)
-    engine.train()
-    updater = Updater(engine, world)
-    heartbeat.start_losses()
-    log = LossLog(world, heartbeat, Tally(), training.plan.updates)
-    updates, started = training.plan.updates, time.monotonic()
-    for step in range(updates):
-        _take_update(training, updater, world, log, step)
-        if step in (0, updates - 1):
-            log.flush()
-        if step == 0:
-            log.tally.first_update_seconds = time.monotonic() - started
-        heartbeat.beat("train", step + 1, updates, **log.latest)
-    log.tally.seconds = time.monotonic() - started
-    return full_weights(engine), log.tally.facts() | _describe(training, world)
-
-
-class LossLog:
-    """Mean losses of the updates: summed over ranks and written some updates at a time."""
-
-    def __init__(self, world: World, heartbeat: Heartbeat, tally: Tally, updates: int) -> None:
-        self.world, self.heartbeat, self.tally, self.updates = world, heartbeat, tally, updates
-        self.latest: dict[str, Any] = {}
-        self._waiting: list[tuple[int, str, float, torch.Tensor]] = []
-
-    def add(self, step: int, task: str, rate: float, loss: torch.Tensor) -> None:
-        """`loss`: this rank's part of the update's mean loss, on the device."""
-        self._waiting.append((step, task, rate, loss))
-        if len(self._waiting) == LOSS_INTERVAL:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what waits (a collective: all ranks flush after the same updates)."""
-        if not self._waiting:
-            return
-        losses = self.world.sum(torch.stack([loss for *_, loss in self._waiting])).tolist()
-        rows = [(step, task, loss, rate) for (step, task, rate, _), loss in zip(self._waiting, losses, strict=True)]
-        for step, task, loss, _ in rows:
-            if not math.isfinite(loss):
-                raise FloatingPointError(
-                    f"update {step + 1} of {self.updates} ({task}): the loss is {loss}; "
-                    "lower learning_rate, or use precision: bf16 or fp32 in place of fp16"
-                )
-        self.heartbeat.log_losses(rows)
-        self.tally.losses.extend(losses)
-        _, task, loss, rate = rows[-1]
-        self.latest = {"task": task, "loss": loss, "lr": rate}
-        self._waiting.clear()
-
-
-def _take_update(training: Training, updater: Updater, world: World, log: LossLog, step: int) -> None:
-    settings = training.settings
-    update = training.update(step)
-    parts = split_update(update, training.layout.micro_batch, world.rank, world.size)
-    total = torch.zeros((), device=world.device)
-    for index, part in enumerate(parts):
-        # Dropout becomes a function of the position in the training, so that a resumed run repeats itself.
-        seed_torch(settings.seed, "dropout", step, index, world.rank)
-        loss, _ = updater.engine(update.task, part.to(world.device))
-        loss = loss * part.weight
-        updater.backward(loss, update.terms, last=index == len(parts) - 1)
-        total += loss.detach()
-    rate = learning_rate(step, training.plan.updates, settings.learning_rate, settings.warmup_ratio)
-    updater.step(rate)
-    log.tally.real_tokens += update.real_tokens
-    log.tally.padded_tokens += update.padded_tokens(training.layout.micro_batch, world.size)
-    log.add(step, update.task, rate, total / max(update.terms, 1))
-
-
-def _describe(training: Training, world: World) -> dict[str, Any]:
-    """How it was computed: two runs that differ here differ in speed, and as two seeds would where there is dropout."""
-    cuda = world.device.type == "cuda"
-    return {
-        "layout": asdict(training.layout) | {"world_size": world.size},
-        "precision": training.settings.precision,
-        "attention": training.model.encoder.config._attn_implementation,
-        "device": torch.cuda.get_device_name(world.device) if cuda else "cpu",
-        "peak_memory_gb": torch.cuda.max_memory_allocated(world.device) / 1e9 if cuda else None,
-    }
+def _measure_memory(world: World) -> float:
+    """The most memory that was in use: of this rank's GPU, or of its process (since it began)."""
+    if world.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(world.device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

@@ -29,12 +29,18 @@ class Share:
     def epoch_batches(self) -> int:
         return math.ceil(self.examples / self.batch_size)
 
+    def updates(self, cap: int) -> int:
+        """Updates of all epochs, where an epoch counts at most `cap` examples."""
+        return self.epochs * math.ceil(min(self.examples, cap) / self.batch_size)
+
 
 class Plan(Protocol):
     """What the loop asks: how many updates, and the task and examples of each."""
 
     @property
     def updates(self) -> int: ...
+
+    def task_of(self, update: int) -> str: ...
 
     def batch(self, update: int) -> tuple[str, np.ndarray]: ...
 
@@ -43,21 +49,26 @@ class Mixture:
     """One or several tasks; each update is drawn from one of them.
 
     Probability proportional to `weights`, by default min(examples, cap), cap = 2^17 (Phang et al. 2020, section 2:
-    after T5). Updates in total: the sum over tasks of epochs x ceil(min(examples, cap) / batch) as in jiant; with one
-    task the cap has no meaning and the sum is epochs x ceil(examples / batch). Within a task the examples come in
-    seeded permutations, each of them used up before the next, so the last batch of an epoch may be short.
+    after T5). Updates in total: as many as asked for, else the sum over tasks of epochs x ceil(min(examples, cap) /
+    batch) as in jiant; with one task the cap has no meaning and the sum is epochs x ceil(examples / batch). Within a
+    task the examples come in seeded permutations, each of them used up before the next, so the last batch of an epoch
+    may be short.
     """
 
-    def __init__(self, shares: Sequence[Share], cap: int, seed: int, weights: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        shares: Sequence[Share],
+        cap: int,
+        seed: int,
+        weights: Sequence[float] | None = None,
+        updates: int | None = None,
+    ) -> None:
         assert shares and all(share.examples and share.batch_size and share.epochs for share in shares)
         self.shares = tuple(shares)
         self.cap = cap if len(shares) > 1 else max(share.examples for share in shares)
         self.seed = seed
         self.weights = [min(share.examples, self.cap) for share in shares] if weights is None else list(weights)
-
-    @property
-    def updates(self) -> int:
-        return sum(share.epochs * math.ceil(min(share.examples, self.cap) / share.batch_size) for share in self.shares)
+        self.updates = updates or sum(share.updates(self.cap) for share in shares)
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -121,6 +132,9 @@ class Pools:
     @property
     def updates(self) -> int:
         return self._updates
+
+    def task_of(self, update: int) -> str:
+        return self.task
 
     def batch(self, update: int) -> tuple[str, np.ndarray]:
         epoch, index = divmod(update, len(self.lengths) // self.batch_size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -11,7 +11,8 @@ from typing import Any
 class Settings:
     """Optimisation, as in the configuration; defaults are those of Phang et al. 2020 and of jiant.
 
-    `mask_probability` belongs to masked language modelling alone (0.15: Devlin et al. 2019).
+    `mask_probability` belongs to masked language modelling alone (0.15: Devlin et al. 2019). `deepspeed` is laid over
+    our own DeepSpeed configuration.
     """
 
     seed: int
@@ -23,6 +24,7 @@ class Settings:
     max_grad_norm: float = 1.0
     precision: str = "fp32"
     mask_probability: float = 0.15
+    deepspeed: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Settings:
@@ -34,8 +36,14 @@ class Settings:
 class Layout:
     """How a training is laid out on the machine; changes its speed and, but for rounding and dropout, not its result.
 
-    `micro_batch`: sequences that go through the model at once on each rank.
+    `micro_tokens`: tokens, pads included, that go through the model at once on each rank. `deepspeed`: what a grid's
+    raw block says about infrastructure.
     """
 
-    micro_batch: int = 32
+    micro_tokens: int = 4096
     zero_stage: int = 1
+    activation_checkpointing: bool = False
+    deepspeed: Mapping[str, Any] = field(default_factory=dict)
+
+
+LAYOUT = Layout()

@@ -11,6 +11,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from types import ModuleType
 
 import torch
@@ -45,10 +46,26 @@ class World:
             torch.distributed.all_reduce(values)
         return values
 
+    def agree(self, request: int) -> int:
+        """The largest of all ranks' requests (a collective between CPUs: it does not wait for a GPU)."""
+        if self.size == 1:
+            return request
+        value = torch.tensor(request)
+        torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX, group=_cpu_group())
+        return int(value)
+
     def wait(self) -> None:
         """Until every rank is here (a collective)."""
         if self.size > 1:
             torch.distributed.barrier()
+
+
+@lru_cache(maxsize=1)
+def _cpu_group() -> torch.distributed.ProcessGroup | None:
+    """The group of all ranks' CPUs; None, which is the default one, where that is gloo anyway."""
+    if torch.distributed.get_backend() == "gloo":
+        return None
+    return torch.distributed.new_group(backend="gloo", timeout=timedelta(minutes=TIMEOUT_MIN))
 
 
 def init_distributed(world: World, store: torch.distributed.TCPStore | None = None) -> None:

@@ -70,6 +70,12 @@ def training_config(tasks: Mapping[str, Mapping[str, Any]], **changes: Any) -> d
         "shuffle_labels": False,
         "tasks": {task: {"max_length": 64, **recipe} for task, recipe in tasks.items()},
         "sampling": {"rule": "proportional", "cap": 131072},
+        "selection": {"points": 0, "examples": 500},
+        "updates": None,
+        "replay": 0.0,
+        "collapse": "stop",
+        "restarts": 0,
+        "deepspeed": {},
     }
     return config | changes
 

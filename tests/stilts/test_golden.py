@@ -18,7 +18,7 @@ from stilts.data.prepared import Prepared
 from stilts.model.scratch import pretrain
 from stilts.runs import STAGE_VERSIONS
 from stilts.training.heartbeat import Heartbeat
-from stilts.training.train import open_training_set, plan_mixture, train
+from stilts.training.train import Sources, open_training_set, plan_mixture, train
 from stilts.training.world import World
 from tests.stilts.prepared_folders import draw_examples, scratch_config, training_config, write_encoder, write_prepared
 from tests.stilts.test_model_scratch import draw_texts
@@ -52,7 +52,7 @@ def run_stage(stage: str, folder: Path) -> dict[str, Any]:
             for task in recipes
         }
         config = training_config(recipes, learning_rate=3e-3, dropout=0.1)
-        train(config, encoder, data, folder / "model", CPU, heartbeat)
+        train(config, Sources(encoder, data), folder / "model", CPU, heartbeat)
         sets = {task: open_training_set(Prepared.load(data[task]), task, config) for task in sorted(recipes)}
         mixture = plan_mixture(config, sets)
         drawn = [mixture.batch(update) for update in range(UPDATES)]

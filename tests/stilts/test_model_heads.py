@@ -12,7 +12,7 @@ from torch.nn import functional
 from stilts.data.prepared import Prepared
 from stilts.model.encoder import load_encoder
 from stilts.model.multitask import HeadSpec, Multitask
-from stilts.training.batches import Batch, assemble, split_update
+from stilts.training.batches import Batch, assemble
 from stilts.training.examples import TrainingSet
 from stilts.training.masking import build_masking
 from tests.stilts.prepared_folders import ENCODERS, LABELS, draw_examples, write_encoder, write_prepared
@@ -32,20 +32,20 @@ def build(encoder: Path, *families: str, dropout: float = 0.0) -> Multitask:
     return model.eval()
 
 
-def batches(encoder: Path, family: str, folder: Path, micro_batch: int) -> list[Batch]:
+def batches(encoder: Path, family: str, folder: Path, micro_tokens: int) -> list[Batch]:
     prepared = Prepared.load(write_prepared(folder, family, encoder, {"train.en": draw_examples(family, 7)}))
     masking = build_masking(encoder, 0.3)
     rng = np.random.Generator(np.random.PCG64(1))
     training_set = TrainingSet.of(prepared.open("train.en"))
     pad_id = load_encoder(encoder, "sdpa", None, torch.float32).config.pad_token_id
     update = assemble(family, training_set, np.arange(7), pad_id, masking, rng)
-    return [part.to(torch.device("cpu")) for part in split_update(update, micro_batch, 0, 1)]
+    return [update.cut(piece).to(torch.device("cpu")) for piece in update.divide(micro_tokens, 1)[0]]
 
 
 def test_losses_are_sums_of_torchs_own(encoder: Path, tmp_path: Path) -> None:
     for family in FAMILIES:
         model = build(encoder, family)
-        (batch,) = batches(encoder, family, tmp_path / family, 100)
+        (batch,) = batches(encoder, family, tmp_path / family, 10_000)
         loss, terms = model(family, batch)
         outputs = model.outputs(family, batch)
         if family == "span":
@@ -74,9 +74,9 @@ def test_micro_batches_add_up_to_the_whole(encoder: Path, tmp_path: Path) -> Non
     for family in FAMILIES:
         model = build(encoder, family)
         grads = []
-        for micro_batch in (100, 3):
+        for micro_tokens in (10_000, 60):
             model.zero_grad()
-            for batch in batches(encoder, family, tmp_path / f"{family}{micro_batch}", micro_batch):
+            for batch in batches(encoder, family, tmp_path / f"{family}{micro_tokens}", micro_tokens):
                 model(family, batch)[0].backward()
             grads.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
         assert grads[0].keys() == grads[1].keys()
@@ -86,7 +86,7 @@ def test_micro_batches_add_up_to_the_whole(encoder: Path, tmp_path: Path) -> Non
 
 def test_heads_that_were_not_drawn_get_gradient_zero(encoder: Path, tmp_path: Path) -> None:
     alone, together = build(encoder, "span"), build(encoder, *FAMILIES)
-    (batch,) = batches(encoder, "span", tmp_path, 100)
+    (batch,) = batches(encoder, "span", tmp_path, 10_000)
     loss, _ = together("span", batch)
     loss.backward()
     torch.testing.assert_close(loss, alone("span", batch)[0])
@@ -109,7 +109,7 @@ def test_a_head_does_not_depend_on_the_other_tasks(encoder: Path) -> None:
 
 
 def test_attention_backends_agree(encoder: Path, tmp_path: Path) -> None:
-    (batch,) = batches(encoder, "span", tmp_path, 100)
+    (batch,) = batches(encoder, "span", tmp_path, 10_000)
     real = batch["attention_mask"].bool()
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
     hidden = [

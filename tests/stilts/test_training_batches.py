@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stilts.data.prepared import PreparedSet
 from stilts.tasks.encoding import IGNORED
-from stilts.training.batches import Masking, Update, assemble, divide, mask_tokens, split_update
+from stilts.training.batches import Masking, Update, assemble, divide, mask_tokens
 from stilts.training.examples import TrainingSet
 
 PAD = 1
@@ -37,18 +37,19 @@ def make_set(family: str, examples: int, seed: int = 0, choices: int = 3) -> Pre
 @given(
     family=st.sampled_from(["pair", "choice", "span", "tagging"]),
     count=st.integers(1, 14),
-    micro_batch=st.integers(1, 9),
+    micro_tokens=st.integers(1, 90),
     ranks=st.integers(1, 4),
     seed=st.integers(0, 3),
 )
 @settings(deadline=None, max_examples=120)
 def test_micro_batches_hold_every_sequence_once(
-    family: str, count: int, micro_batch: int, ranks: int, seed: int
+    family: str, count: int, micro_tokens: int, ranks: int, seed: int
 ) -> None:
     prepared = make_set(family, 20, seed)
     chosen = np.random.default_rng(seed).permutation(20)[:count]
     update = assemble("task", TrainingSet.of(prepared), chosen, PAD)
-    parts = [split_update(update, micro_batch, rank, ranks) for rank in range(ranks)]
+    pieces = update.divide(micro_tokens, ranks)
+    parts = [[update.cut(piece) for piece in mine] for mine in pieces]
     assert len({len(mine) for mine in parts}) == 1
     real = [part for mine in parts for part in mine if part.weight]
     found = sorted(_sequences(real))
@@ -57,30 +58,53 @@ def test_micro_batches_hold_every_sequence_once(
     assert found == sorted(expected)
     for part in real:
         ids, mask = part.arrays["input_ids"], part.arrays["attention_mask"]
-        assert len(ids) <= max(micro_batch, width)
+        assert ids.size <= max(micro_tokens, int(update.lengths.max()) * width)
         assert len(ids) % width == 0
         assert mask.any(axis=0).all(), "a column of pads alone"
         assert (ids[mask == 0] == PAD).all()
     padded = sum(part.arrays["input_ids"].size for mine in parts for part in mine)
-    assert padded == update.padded_tokens(micro_batch, ranks)
+    assert padded == update.padded_tokens(pieces)
     assert update.real_tokens == sum(map(len, expected))
 
 
-@given(st.integers(1, 40), st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
+@given(st.lists(st.integers(3, 60), min_size=1, max_size=40), st.integers(1, 4), st.integers(1, 500), st.integers(1, 5))
 @settings(deadline=None)
-def test_ranks_share_evenly(examples: int, width: int, micro_batch: int, ranks: int) -> None:
-    pieces = divide(examples, width, micro_batch, ranks)
-    loads = [sum(piece.last - piece.first for piece in mine if piece.weight) for mine in pieces]
-    assert sum(loads) == examples
-    assert max(loads) - min(loads) <= len(pieces[0])
-    assert all(piece.last > piece.first for mine in pieces for piece in mine)
+def test_ranks_share_evenly(lengths: list[int], width: int, micro_tokens: int, ranks: int) -> None:
+    """As few pieces as the budget allows, and the largest of them as small as so many pieces allow."""
+    longest = np.array(sorted(lengths, reverse=True))
+    pieces = divide(longest, width, micro_tokens, ranks)
+    assert len({len(mine) for mine in pieces}) == 1
+    ordered = [mine[turn] for turn in range(len(pieces[0])) for mine in pieces]
+    assert [piece.weight for piece in ordered] == sorted((piece.weight for piece in ordered), reverse=True)
+    real = [piece for piece in ordered if piece.weight]
+    assert [piece.first for piece in real] == [0, *(piece.last for piece in real[:-1])]
+    assert real[-1].last == len(longest)
+    costs = [int(longest[piece.first]) * width * (piece.last - piece.first) for piece in real]
+    micro_tokens = max(micro_tokens, int(longest[0]) * width)
+    assert max(costs) <= micro_tokens
+    assert len(ordered) - len(real) < ranks or len(real) == len(longest)
+    assert len(_greedy(longest, width, micro_tokens)) > len(ordered) - ranks
+    smaller = _greedy(longest, width, max(costs) - 1)
+    assert max(smaller) >= max(costs) or len(smaller) > len(ordered)
+
+
+def _greedy(longest: np.ndarray, width: int, budget: int) -> list[int]:
+    """Costs of pieces that each take examples as long as the budget lasts."""
+    found, first = [], 0
+    while first < len(longest):
+        count = 1
+        while first + count < len(longest) and int(longest[first]) * width * (count + 1) <= budget:
+            count += 1
+        found.append(int(longest[first]) * width * count)
+        first += count
+    return found
 
 
 @pytest.mark.parametrize("family", ["pair", "choice", "span", "tagging"])
 def test_labels_stay_with_their_sequences(family: str) -> None:
     prepared = make_set(family, 9)
     update = assemble("task", TrainingSet.of(prepared), np.arange(9), PAD)
-    for part in split_update(update, 4, 0, 1):
+    for part in [update.cut(piece) for piece in update.divide(60, 1)[0]]:
         for row, ids in enumerate(part.arrays["input_ids"][:: prepared.choices]):
             sequence = int(np.searchsorted(prepared.offsets, ids[0] - 100, side="right")) - 1
             if family == "tagging":
@@ -130,7 +154,7 @@ def test_masking_is_the_same_on_every_rank_and_micro_batch() -> None:
     def build() -> Update:
         return assemble("text", prepared, np.arange(9), PAD, masking, np.random.default_rng(5))
 
-    rows = [split_update(build(), micro, rank, ranks)[0] for micro, ranks in ((9, 1), (2, 2)) for rank in range(ranks)]
+    rows = [build().cut(mine[0]) for micro, ranks in ((900, 1), (1, 2)) for mine in build().divide(micro, ranks)]
     whole, *parts = (part.arrays["labels"] for part in rows)
     for part in parts:
         assert any((whole[row, : part.shape[1]] == part[0]).all() for row in range(9))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ from stilts.evaluation.score import score_target
 from stilts.model.encoder import load_encoder
 from stilts.model.multitask import HEADS_FILE, load_head
 from stilts.runs import RunFolder
+from stilts.training.engine import deepspeed_config
 from stilts.training.heartbeat import Heartbeat
 from stilts.training.save import WEIGHTS_FILE, save_model
-from stilts.training.train import train
+from stilts.training.settings import Layout, Settings
+from stilts.training.train import Sources, open_training_set, plan_mixture, train
 from stilts.training.world import World
 from tests.stilts.prepared_folders import ENCODERS, draw_examples, training_config, write_encoder, write_prepared
 
@@ -47,7 +51,7 @@ def pairs(xlmr: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pat
 
 
 def run(config: dict[str, Any], encoder: Path, data: dict[str, Path], folder: Path, **layout: Any) -> dict[str, Any]:
-    return train(config, encoder, data, folder / "model", CPU, Heartbeat(folder), **layout)
+    return train(config, Sources(encoder, data), folder / "model", CPU, Heartbeat(folder), Layout(**layout))
 
 
 def losses(folder: Path) -> list[float]:
@@ -64,7 +68,7 @@ def test_every_family_learns_and_is_scored(encoder: Path, family: str, tmp_path:
     data = {family: write_prepared(tmp_path / "data", family, encoder, sets)}
     epochs = 12 if family == "pair" else 5
     config = training_config({family: {"batch_size": 8, "epochs": epochs}}, learning_rate=3e-3)
-    facts = run(config, encoder, data, tmp_path, micro_batch=16)
+    facts = run(config, encoder, data, tmp_path, micro_tokens=768)
     assert facts["losses"]["last"] < 0.5 * facts["losses"]["first"]
     folder = RunFolder(tmp_path)
     (score,) = score_target(folder.model, TASK_OF[family], data[family], folder, family, CPU.device)
@@ -91,9 +95,9 @@ def test_golden_losses(xlmr: Path, pairs: dict[str, Path], tmp_path: Path) -> No
 
 
 def test_micro_batches_do_not_change_the_result(xlmr: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
-    for micro_batch in (3, 8):
-        run(short(adam_eps=1e-3), xlmr, pairs, tmp_path / str(micro_batch), micro_batch=micro_batch)
-    small, large = (load_file(tmp_path / name / "model" / WEIGHTS_FILE) for name in ("3", "8"))
+    for micro_tokens in (60, 4096):
+        run(short(adam_eps=1e-3), xlmr, pairs, tmp_path / str(micro_tokens), micro_tokens=micro_tokens)
+    small, large = (load_file(tmp_path / name / "model" / WEIGHTS_FILE) for name in ("60", "4096"))
     for key, values in large.items():
         torch.testing.assert_close(small[key], values, rtol=0, atol=1e-5)
 
@@ -106,7 +110,7 @@ def test_gradients_are_clipped_once_by_their_norm(xlmr: Path, pairs: dict[str, P
     for name, limit in (("loose", 1e9), ("tight", 1e-4)):
         recipe = {"pair": {"batch_size": 40, "epochs": 1}}
         config = training_config(recipe, max_grad_norm=limit, adam_eps=1e4, weight_decay=0.0, learning_rate=1e4)
-        run(config, xlmr, pairs, tmp_path / name, micro_batch=16)
+        run(config, xlmr, pairs, tmp_path / name, micro_tokens=768)
         end = load_file(tmp_path / name / "model" / WEIGHTS_FILE)
         heads = load_file(tmp_path / name / "model" / HEADS_FILE)
         moved[name] = torch.cat([(end[key] - start[key]).flatten() for key in start])
@@ -186,7 +190,7 @@ def test_max_examples(xlmr: Path, pairs: dict[str, Path], tmp_path: Path) -> Non
 
 def test_facts_and_progress(xlmr: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "losses.jsonl").write_text('{"of": "an earlier attempt"}\n')
-    facts = run(short(), xlmr, pairs, tmp_path, micro_batch=4)
+    facts = run(short(), xlmr, pairs, tmp_path, micro_tokens=192)
     rows = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert [(row["step"], row["task"]) for row in rows] == [(step, "pair") for step in range(5)]
     assert facts["losses"] == {"first": rows[0]["loss"], "last": rows[-1]["loss"]}
@@ -194,7 +198,8 @@ def test_facts_and_progress(xlmr: Path, pairs: dict[str, Path], tmp_path: Path) 
     real = len(Prepared.load(pairs["pair"]).open("train.en").tokens)
     assert facts["tokens"] == real
     assert 0 < facts["pad_share"] < 0.5
-    assert facts["layout"] == {"micro_batch": 4, "zero_stage": 1, "world_size": 1}
+    assert facts["layout"]["micro_tokens"] == 192
+    assert (facts["layout"]["zero_stage"], facts["layout"]["world_size"]) == (1, 1)
     progress = json.loads((tmp_path / "progress.json").read_text())
     assert (progress["phase"], progress["step"], progress["total"]) == ("train", 5, 5)
 
@@ -216,3 +221,59 @@ def test_wrong_layouts_are_refused(xlmr: Path, pairs: dict[str, Path], tmp_path:
         run(short(), xlmr, pairs, tmp_path, zero_stage=4)
     with pytest.raises(UserError, match=r"config\.json is missing"):
         run(short(), tmp_path, pairs, tmp_path)
+
+
+def test_activation_checkpointing_changes_nothing_but_memory(
+    xlmr: Path, pairs: dict[str, Path], tmp_path: Path
+) -> None:
+    for name, wanted in (("plain", False), ("recomputed", True)):
+        run(short(dropout=0.1), xlmr, pairs, tmp_path / name, activation_checkpointing=wanted)
+    assert losses(tmp_path / "plain") == losses(tmp_path / "recomputed")
+    plain, recomputed = (load_file(tmp_path / name / "model" / WEIGHTS_FILE) for name in ("plain", "recomputed"))
+    assert all(torch.equal(plain[key], recomputed[key]) for key in plain)
+
+
+def test_a_raw_deepspeed_block_is_laid_over_ours() -> None:
+    settings = Settings(seed=1, learning_rate=1e-3, deepspeed={"zero_optimization": {"zero_hpz_partition_size": 2}})
+    layout = Layout(zero_stage=2, deepspeed={"zero_optimization": {"overlap_comm": False}, "dump_state": True})
+    config = deepspeed_config(settings, layout)
+    assert config["zero_optimization"]["stage"] == 2
+    assert config["zero_optimization"]["zero_hpz_partition_size"] == 2
+    assert config["zero_optimization"]["overlap_comm"] is False
+    assert config["dump_state"] is True
+    assert config["train_micro_batch_size_per_gpu"] == 1
+
+
+def test_so_many_updates_take_the_place_of_epochs(xlmr: Path, pairs: dict[str, Path], tmp_path: Path) -> None:
+    assert run(short(updates=7), xlmr, pairs, tmp_path)["updates"] == 7
+    rates = [json.loads(line)["lr"] for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    assert rates[0] == max(rates), "warm-up and decay are those of seven updates"
+    assert rates[-1] == pytest.approx(1e-3 / 6)
+
+
+def test_replay_gives_a_share_of_a_phase_to_the_tasks_before_it(xlmr: Path, tmp_path: Path) -> None:
+    """The phase's own task keeps its updates; the others share the rest evenly."""
+    sets = {"train.en": draw_examples("pair", 400)}
+    data = {task: write_prepared(tmp_path / task, "pair", xlmr, sets) for task in ("mnli", "qqp", "anli")}
+    tasks = {task: {"batch_size": 2, "epochs": 10} for task in data}
+    config = training_config(tasks, replay=0.2, phase="qqp")
+    loaded = {task: open_training_set(Prepared.load(data[task]), task, config) for task in sorted(tasks)}
+    mixture = plan_mixture(config, loaded)
+    assert mixture.updates == 2500
+    drawn = Counter(mixture.task_of(update) for update in range(mixture.updates))
+    assert drawn["qqp"] == pytest.approx(2000, abs=100)
+    assert drawn["mnli"] == pytest.approx(250, abs=60)
+    assert drawn["anli"] == pytest.approx(250, abs=60)
+
+
+def test_all_training_sets_of_a_folder_are_one(xlmr: Path, tmp_path: Path) -> None:
+    """Translated examples stand behind or before the English ones, by the names of their sets."""
+    sets = {name: draw_examples("span", 6, seed) for seed, name in enumerate(("train.en", "train.de"))}
+    folder = Prepared.load(write_prepared(tmp_path, "span", xlmr, sets, 24))
+    joined = open_training_set(folder, "squad1", training_config({}))
+    parts = [folder.open(name) for name in ("train.de", "train.en")]
+    assert [joined.tokens[a:b].tolist() for a, b in itertools.pairwise(joined.offsets)] == [
+        part.sequence(i).tolist() for part in parts for i in range(len(part.lengths))
+    ]
+    assert joined.labels["starts"].tolist() == [int(start) for part in parts for start in part.arrays["starts"]]
+    assert len(joined) == len(joined.lengths) == sum(len(part.lengths) for part in parts)

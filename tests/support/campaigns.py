@@ -97,8 +97,12 @@ class Study:
 
     def find(self, prefix: str) -> str:
         """The only run of the plan whose id starts with `prefix`."""
-        (found,) = [run["id"] for run in self.plan()["runs"] if run["id"].startswith(prefix)]
-        return str(found)
+        (found,) = self.plan_ids(prefix)
+        return found
+
+    def plan_ids(self, prefix: str) -> list[str]:
+        """The runs of the plan whose ids start with `prefix`."""
+        return [str(run["id"]) for run in self.plan()["runs"] if run["id"].startswith(prefix)]
 
     def logs(self, run_id: str) -> str:
         """Everything that all attempts of a run printed."""

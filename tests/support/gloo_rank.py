@@ -1,6 +1,6 @@
 """One rank of a training in tests: python -m tests.support.gloo_rank RANK SIZE PORT JOBS.
 
-JOBS is a JSON file with a list of {"config", "encoder", "data", "out", "run", "micro_batch", "zero_stage"}, done one
+JOBS is a JSON file with a list of {"config", "encoder", "data", "out", "run", "layout"}, done one
 after the other in the same process group.
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from stilts.training.heartbeat import Heartbeat
-from stilts.training.train import train
+from stilts.training.settings import Layout
+from stilts.training.train import Sources, train
 from stilts.training.world import World, close_distributed, init_distributed
 
 
@@ -24,13 +25,11 @@ def main(rank: int, size: int, port: int, jobs: Path) -> None:
     for job in json.loads(jobs.read_text()):
         train(
             job["config"],
-            Path(job["encoder"]),
-            {task: Path(folder) for task, folder in job["data"].items()},
+            Sources(Path(job["encoder"]), {task: Path(folder) for task, folder in job["data"].items()}),
             Path(job["out"]),
             world,
             Heartbeat(Path(job["run"]), rank),
-            micro_batch=job["micro_batch"],
-            zero_stage=job["zero_stage"],
+            Layout(**job["layout"]),
         )
     close_distributed()
 
