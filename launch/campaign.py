@@ -138,10 +138,7 @@ def expected_cells(plan: Plan) -> dict[str, Any]:
     """What the tables of this grid should hold: rows, targets with languages, seeds, and the run behind each cell."""
     rows: dict[Any, dict[str, Any]] = {}
     for (row, target), runs in plan.cells.items():
-        entry = rows.setdefault(
-            row,
-            {"model": row.model_name, "mode": row.mode, "tasks": list(row.tasks), "variant": row.variant, "runs": {}},
-        )
+        entry = rows.setdefault(row, {"model": row.model_name, **row.intermediate, "variant": row.variant, "runs": {}})
         entry["runs"][target] = {str(seed): run_id for seed, run_id in runs.items()}
     asked = {target for _, target in plan.cells}
     grid = plan.grid

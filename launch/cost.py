@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from stilts.runs import Run
-from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TRAININGS, splits, target_languages
+from stilts.settings import Sampling, Selection
+from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TRAININGS, splits, target_languages, task_family
 
 # Assumed real sub-words of one training example (all its sequences). Rough on purpose, not measured on the
 # full sets: a choice example is four context-and-ending pairs, a QA example about 1.1 windows of 180.
@@ -14,31 +16,93 @@ TOKENS_PER_EXAMPLE = {"pair": 42, "choice": 360, "span": 200, "tagging": 28, "re
 
 # A scored example costs a forward pass only: a third of a training step (forward and backward).
 _FORWARD_SHARE = 1 / 3
+# A translation reads as much as it writes, and writes one sub-word after the other in every beam, which keeps a GPU
+# about as long as training on it. Assumed, not measured; the model's own size is not counted at all.
+_WRITTEN_SHARE = 1.0
 _SCORED_EXAMPLES = 2000  # assumed examples of one language and split
 _STARTUP_HOURS = 3 / 60
 
+Sizes = Mapping[str, int]
 
-def estimate_hours(run: Run, tokens_per_second: float) -> float:
+
+def estimate_hours(run: Run, tokens_per_second: float, sizes: Sizes | None = None) -> float:
     """Hours on one GPU at `tokens_per_second` real sub-words in training; 0 for stages without a GPU's work.
 
-    Counts training examples x epochs x assumed sub-words, and a third of the price for what is scored.
+    Counts what the updates read in assumed sub-words, and a third of the price for what is scored, on dev too.
+    `sizes`: training examples of tasks that have not the catalogue's number (text of MLM, translated sets).
     """
-    tokens = training_tokens(run.config) + scoring_tokens(run) * _FORWARD_SHARE
+    if run.stage == "translate":
+        tokens = translation_tokens(run.config)
+    else:
+        forward = scoring_tokens(run) + selection_tokens(run.config)
+        tokens = training_tokens(run.config, sizes or {}) + forward * _FORWARD_SHARE
     return _STARTUP_HOURS + tokens / tokens_per_second / 3600 if tokens else 0.0
 
 
-def training_tokens(config: Any) -> float:
-    """Real sub-words that a training reads over all epochs; of a mixture, what its updates read in all."""
-    total = 0.0
-    several = len(config.get("tasks", ())) > 1
-    for name, recipe in config.get("tasks", {}).items():
-        task = INTERMEDIATES.get(name) or TRAININGS[name]
-        examples = min(task.examples, config.get("max_examples") or task.examples)
-        if several:
-            examples = min(examples, config.get("sampling", {}).get("cap", 131_072))
-        updates = recipe["epochs"] * math.ceil(examples / recipe["batch_size"])
-        total += updates * recipe["batch_size"] * TOKENS_PER_EXAMPLE[task.family]
-    return total
+def training_tokens(config: Mapping[str, Any], sizes: Sizes | None = None) -> float:
+    """Real sub-words that the updates of a training read, those of a mixture as they are drawn on average."""
+    recipes = config.get("tasks", {})
+    if not recipes:
+        return 0.0
+    examples = {task: _examples(task, config, sizes or {}) for task in recipes}
+    chances = _chances(config, examples)
+    mean = sum(
+        chances[task] * recipe["batch_size"] * TOKENS_PER_EXAMPLE[task_family(task)] for task, recipe in recipes.items()
+    )
+    return _updates(config, examples) * mean
+
+
+def _examples(task: str, config: Mapping[str, Any], sizes: Sizes) -> int:
+    examples = sizes[task] if task in sizes else (INTERMEDIATES.get(task) or TRAININGS[task]).examples
+    return min(examples, config.get("max_examples") or examples)
+
+
+def _updates(config: Mapping[str, Any], examples: Sizes) -> float:
+    """Updates in all: as many as asked for, else epochs x batches of each task, in a mixture up to the cap."""
+    if "updates" in config:
+        return float(config["updates"])
+    recipes = config["tasks"]
+    phase = config.get("phase")
+    cap = math.inf if phase or len(recipes) == 1 else Sampling(**config.get("sampling", {})).cap
+    counted = {
+        task: recipe["epochs"] * math.ceil(min(examples[task], cap) / recipe["batch_size"])
+        for task, recipe in recipes.items()
+        if task == (phase or task)
+    }
+    return sum(counted.values()) / (1 - config.get("replay", 0.0))
+
+
+def _chances(config: Mapping[str, Any], examples: Sizes) -> dict[str, float]:
+    """How often an update is each task's."""
+    if "phase" in config:
+        earlier = config["replay"] / (len(examples) - 1)
+        return {task: 1 - config["replay"] if task == config["phase"] else earlier for task in examples}
+    sampling = Sampling(**config.get("sampling", {}))
+    sizes = {task: min(count, sampling.cap) for task, count in examples.items()}
+    match sampling.rule:
+        case "uniform":
+            weights = dict.fromkeys(sizes, 1.0)
+        case "temperature":
+            weights = {task: size ** (1 / sampling.temperature) for task, size in sizes.items()}
+        case "weights":
+            weights = dict(sampling.weights)
+        case _:
+            weights = {task: float(size) for task, size in sizes.items()}
+    return {task: weights[task] / sum(weights.values()) for task in sizes}
+
+
+def selection_tokens(config: Mapping[str, Any]) -> float:
+    """Real sub-words that choosing the best point reads on dev."""
+    selection = Selection(**config.get("selection", {}))
+    families = [task_family(task) for task in config.get("tasks", {})]
+    tokens = sum(TOKENS_PER_EXAMPLE[family] for family in families if family != "mlm")
+    return float(selection.points * selection.examples * tokens)
+
+
+def translation_tokens(config: Mapping[str, Any]) -> float:
+    """What one shard of a translation costs, in sub-words of training: one forward pass, and writing in every beam."""
+    tokens = INTERMEDIATES[config["task"]].examples * TOKENS_PER_EXAMPLE[task_family(config["task"])]
+    return tokens / config["shards"] * (_FORWARD_SHARE + config["beams"] * _WRITTEN_SHARE)
 
 
 def scoring_tokens(run: Run) -> float:

@@ -69,7 +69,7 @@ def _read_manifest(manifest: dict[str, Any]) -> Iterator[SetReport]:
             found=counts["examples"],
             skipped=counts["skipped"],
             labelled=name not in manifest["unlabelled"],
-            source=", ".join(hub.get(name) or (file["path"] for file in files)),
+            source=", ".join(dict.fromkeys(hub.get(name) or (file["path"] for file in files))),
             licence=RELEASES[task].licence if task in RELEASES else "",
             sha256=_join_digests([file["sha256"] for file in files]),
         )

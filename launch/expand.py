@@ -1,4 +1,4 @@
-"""From axes to combinations: the product of a grid's axes and zip groups, with include and exclude."""
+"""From axes to combinations: the product of a grid's axes, zip groups and scale points, with include and exclude."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launch.spec import NAMED_AXES, Grid
+from launch.axes import NAMED_AXES, SWITCHES
+from launch.scale import scale_points
+from launch.spec import Grid
 from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TOY_INTERMEDIATES, TOY_TARGETS
 
 DEFAULT_REGIME = "multitask"
@@ -15,13 +17,18 @@ DEFAULT_REGIME = "multitask"
 
 @dataclass(frozen=True)
 class Combination:
-    """One point of the grid. `tasks` is in training order; `overrides` are dotted settings with their values."""
+    """One point of the grid. `tasks` is in training order; `overrides` are dotted settings with their values.
+
+    `mlm`: masked language modelling is mixed in. `translated`: the training sets are there in other languages too.
+    """
 
     model: str
     tasks: tuple[str, ...]
     regime: str
     target: str
     seed: int
+    mlm: bool = False
+    translated: bool = False
     overrides: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -34,11 +41,26 @@ def expand(grid: Grid) -> list[Combination]:
     """Every combination that the grid asks for, once, in the order of the file."""
     suite = grid.suite
     axes = {name: _values(name, values, suite) for name, values in grid.axes.items()}
-    wanted = [point for point in _product(grid, axes, suite) if not _excluded(point, grid, suite)]
+    wanted = [point for point in _points(grid, axes, {}) if not _excluded(point, grid, suite)]
     for entry in grid.include:
         given = {name: _values(name, _as_list(value), suite) for name, value in entry.items()}
-        wanted.extend(_product(grid, {**axes, **given}, suite, fixed=set(given)))
+        wanted.extend(_points(grid, axes, given))
     return list(dict.fromkeys(_combination(point) for point in wanted))
+
+
+def _points(grid: Grid, axes: Mapping[str, list[Any]], given: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+    """The product of the axes and that of the scale points, with the axes `given` by an include entry in their place.
+
+    An entry that names intermediate tasks takes no scale points, one that names regimes those of these regimes.
+    """
+    named = "intermediate" in given or "intermediate" in axes or any("intermediate" in group for group in grid.zip)
+    if named:
+        yield from _product(grid, {**axes, **given}, set(given))
+    if grid.scale is not None and "intermediate" not in given:
+        others = {n: v for n, v in {**axes, **given}.items() if n not in ("intermediate", "regime")}
+        points = [p for p in scale_points(grid.scale, grid.suite) if p["regime"] in given.get("regime", [p["regime"]])]
+        for point, values in itertools.product(points, _product(grid, others, set(given))):
+            yield values | point
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -62,16 +84,14 @@ def _values(name: str, values: list[Any], suite: str) -> list[Any]:
     return list(dict.fromkeys(spelled))
 
 
-def _product(
-    grid: Grid, axes: Mapping[str, list[Any]], suite: str, fixed: set[str] | None = None
-) -> Iterator[dict[str, Any]]:
+def _product(grid: Grid, axes: Mapping[str, list[Any]], fixed: set[str]) -> Iterator[dict[str, Any]]:
     """Points of the product; a zip group counts as one axis unless an `include` entry fixes one of its names."""
     steps: list[list[dict[str, Any]]] = [[{name: value} for value in values] for name, values in axes.items()]
     for group in grid.zip:
-        names = [name for name in group if name not in (fixed or set())]
+        names = [name for name in group if name not in fixed]
         if names:
             rows = zip(*(group[name] for name in names), strict=True)
-            steps.append([point for row in rows for point in _spelled_row(names, row, suite)])
+            steps.append([point for row in rows for point in _spelled_row(names, row, grid.suite)])
     for parts in itertools.product(*steps):
         yield {name: value for part in parts for name, value in part.items()}
 
@@ -95,6 +115,8 @@ def _matches(combination: Combination, point: Mapping[str, Any], name: str, valu
     """Whether an exclude entry's values for one axis hold a point's. A mixture is a set: its order does not matter."""
     if name == "regime":
         return point.get("regime", DEFAULT_REGIME) in values
+    if name in SWITCHES:
+        return getattr(combination, name) in values
     if name == "intermediate" and combination.mode == "multitask":
         return combination.tasks in [tuple(sorted(tasks)) for tasks in values]
     return name in point and point[name] in values
@@ -112,6 +134,8 @@ def _combination(point: Mapping[str, Any]) -> Combination:
         regime=regime if len(tasks) > 1 else DEFAULT_REGIME,
         target=point["target"],
         seed=point["seed"],
+        mlm=point.get("mlm", False),
+        translated=point.get("translated", False) and bool(tasks),  # without tasks there is nothing to translate
         overrides=overrides,
     )
 

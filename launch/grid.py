@@ -12,7 +12,6 @@ import argparse
 import errno
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 if __name__ == "__main__":  # as a script, Python puts launch/ first on its path, not the project
@@ -22,19 +21,22 @@ from rich.console import Console
 from rich.markup import escape
 
 from launch.campaign import Campaign
+from launch.cleaning import find_removable, remove
 from launch.cluster import load_cluster
-from launch.data_report import count_note, summary_table, write_report
+from launch.disk import estimate_disk, refuse_too_little, spell_bytes
+from launch.here import prepare_here, run_local
 from launch.ledger import Ledger
-from launch.local import Pool, default_workers, find_gpus
-from launch.observe import LIVE, Observation, observe
+from launch.local import default_workers, find_gpus
+from launch.observe import Observation, observe
 from launch.plan import Plan, make_plan
-from launch.preparation import preparations, reopen_scored
-from launch.reconcile import Actions, Array, decide
-from launch.show import PoolDisplay, plan_json, plan_tree, print_next, problems_table, stage_table
-from launch.slurm import SlurmUnavailable, cancel, max_array_size, require_commands
+from launch.preparation import reopen_scored
+from launch.reconcile import Array, decide
+from launch.show import plan_json, plan_tree, print_next, stage_table, why_nothing
+from launch.slurm import SlurmUnavailable, max_array_size, require_commands
 from launch.snapshot import take_snapshot
 from launch.spec import find_grid, load_grid
 from launch.submit import submit_arrays
+from launch.summary import summarise
 from stilts.errors import UserError
 
 EPILOG = """\
@@ -91,6 +93,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="read the scored sets again and score finished trainings on what is new or changed, without training",
     )
+    parser.add_argument(
+        "--gc",
+        action="store_true",
+        help="remove the weights of encoders whose children are all done; results stay, `keep: true` keeps all",
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan; write and submit nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     arguments = parser.parse_args(argv)
@@ -106,7 +113,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     campaign = Campaign(arguments.root.absolute())
     if arguments.dry_run:
         return dry_run(plan, campaign, arguments, console)
-    if arguments.executor == "slurm" and not arguments.prepare_only:
+    if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
         require_commands()
     with campaign.lock():
         campaign.write_grid(plan)
@@ -118,6 +125,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             reopened = reopen_scored(plan, campaign, observations)
             console.print(f"reading {len(reopened)} scored sets again; what is unchanged keeps its scores")
             observations, _ = observe(plan, campaign, ledger)
+        if arguments.gc:
+            return collect_garbage(plan, campaign, observations, console)
         if arguments.prepare_only:
             return prepare_here(plan, campaign, observations, arguments, console)
         if arguments.executor == "local":
@@ -129,17 +138,33 @@ def dry_run(plan: Plan, campaign: Campaign, arguments: argparse.Namespace, conso
     """Show the plan against what is on disk and in the queue."""
     observations, _ = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
     actions = decide(plan, observations, _array_limit())
+    summary = summarise(plan, observations, campaign.root, _parallel(plan, arguments))
     if arguments.json:
-        print(json.dumps(plan_json(plan, observations, actions), indent=1))
+        print(json.dumps({**plan_json(plan, observations, actions), **summary.as_json()}, indent=1))
         return 0
     console.print(plan_tree(plan, observations))
     console.print(stage_table(plan, observations))
+    console.print(summary.regime_table())
+    for line in summary.lines():
+        console.print(escape(line), soft_wrap=True)
     hours = sum(plan.gpu_hours(run_id) for run_id in actions.runs)
     console.print(
         f"would submit {len(actions.runs)} runs in {len(actions.arrays)} sbatch calls, about {hours:,.0f} GPU-hours "
         f"(estimated at {plan.cluster.tokens_per_second:,.0f} sub-words a second on one GPU, not measured)",
         soft_wrap=True,
     )
+    return 0
+
+
+def collect_garbage(plan: Plan, campaign: Campaign, observations: dict[str, Observation], console: Console) -> int:
+    """Remove what no run needs any more and say what it was."""
+    found = find_removable(plan, campaign, observations)
+    for removable in found:
+        remove(removable)
+        told = f"removed {spell_bytes(removable.bytes):>8}  {removable.path.relative_to(campaign.root)}"
+        console.print(told, soft_wrap=True)
+    total = spell_bytes(sum(removable.bytes for removable in found))
+    console.print(f"{len(found)} folders, {total}; metric files, predictions and logs are untouched")
     return 0
 
 
@@ -157,6 +182,8 @@ def run_slurm(
     if not actions.arrays:
         console.print(why_nothing(plan, observations), soft_wrap=True)
         return 0
+    unfinished = {run_id for run_id, seen in observations.items() if seen.state != "done"}
+    refuse_too_little(estimate_disk(plan, unfinished, _parallel(plan, arguments)), campaign.root)
     snapshot = take_snapshot(campaign.code)
 
     def tell(submission: object, array: Array) -> None:
@@ -173,92 +200,11 @@ def run_slurm(
     return 0
 
 
-def prepare_here(
-    plan: Plan,
-    campaign: Campaign,
-    observations: dict[str, Observation],
-    arguments: argparse.Namespace,
-    console: Console,
-) -> int:
-    """Fetch and tokenise on this machine, each in a process of its own, and report what the data is."""
-    runs = preparations(plan)
-    _refuse_live({run_id: observations[run_id] for run_id in runs})
-    wanted = [run_id for run_id in runs if observations[run_id].state != "done"]
-    code = work_pool(plan, campaign, wanted, arguments, console, gpus=[]) if wanted else 0
-    reports = write_report(plan, campaign)
-    console.print(summary_table(reports))
-    console.print(f"every set with source, licence, counts and checksum: {campaign.folder / 'data.md'}", soft_wrap=True)
-    if not code:
-        told = f"all {len(wanted)} are done" if wanted else "all were done before"
-        console.print(f"{len(runs)} runs bring and tokenise this grid's data: {told}; nothing was submitted")
-    return code
-
-
-def run_local(
-    plan: Plan,
-    campaign: Campaign,
-    observations: dict[str, Observation],
-    arguments: argparse.Namespace,
-    console: Console,
-) -> int:
-    """Work through the DAG on this machine."""
-    actions = decide(plan, observations)
-    _refuse_live(observations)
-    if not actions.runs:
-        console.print(why_nothing(plan, observations), soft_wrap=True)
-        return 0
-    _cancel_doomed(actions)
-    code = work_pool(plan, campaign, actions.runs, arguments, console, find_gpus())
-    if note := count_note(write_report(plan, campaign)):
-        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
-    if not code:
-        console.print(f"all {len(actions.runs)} runs are done; they lie in {campaign.root}", soft_wrap=True)
-    return code
-
-
-def work_pool(
-    plan: Plan,
-    campaign: Campaign,
-    wanted: list[str],
-    arguments: argparse.Namespace,
-    console: Console,
-    gpus: list[str],
-) -> int:
-    """Run `wanted` in the local pool; 1 where some of them failed."""
-    snapshot = take_snapshot(campaign.code)
-    campaign.write_specs(plan, wanted)
-    workers = arguments.workers or default_workers(gpus)
-    console.print(
-        f"{plan.grid.name}: {len(wanted)} of {len(plan.runs)} runs to do, {workers} at once "
-        f"({f'GPUs {chr(44).join(gpus)}' if gpus else 'CPU'}), in {campaign.root}",
-        soft_wrap=True,
-    )
-    pool = Pool(plan, campaign, snapshot, wanted, workers, gpus)
-    with PoolDisplay(console, len(wanted)) as display:
-        pool.work(display.tick)
-    if all(outcome == "done" for outcome in pool.outcome.values()):
-        return 0
-    after, _ = observe(plan, campaign, Ledger(campaign.submissions))
-    console.print(problems_table(plan, {run_id: after[run_id] for run_id in pool.outcome}) or "")
-    return 1
-
-
-def _refuse_live(observations: Mapping[str, Observation]) -> None:
-    live = [run_id for run_id, seen in observations.items() if seen.state in LIVE]
-    if live:
-        raise UserError(
-            f"{len(live)} runs of this campaign are pending or running elsewhere (for example {live[0]}, "
-            f"{observations[live[0]].reason or 'in the Slurm queue'}); wait for them or cancel them first"
-        )
-
-
-def why_nothing(plan: Plan, observations: dict[str, Observation]) -> str:
-    """Why there is nothing to submit, in one sentence."""
-    counts: dict[str, int] = {}
-    for seen in observations.values():
-        counts[seen.state] = counts.get(seen.state, 0) + 1
-    told = ", ".join(f"{count} {state}" for state, count in counts.items())
-    return f"nothing to submit: of {len(plan.runs)} runs {told}"
+def _parallel(plan: Plan, arguments: argparse.Namespace) -> int:
+    """How many trainings are at work at once, as far as it is known."""
+    if arguments.executor == "slurm":
+        return plan.cluster.array_parallelism
+    return int(arguments.workers or default_workers(find_gpus()))
 
 
 def _array_limit() -> int:
@@ -266,13 +212,6 @@ def _array_limit() -> int:
         return max_array_size()
     except SlurmUnavailable:
         return 1001  # Slurm's default
-
-
-def _cancel_doomed(actions: Actions) -> None:
-    try:
-        cancel(actions.cancel)
-    except SlurmUnavailable as error:
-        raise UserError(f"jobs of this campaign wait in Slurm's queue and cannot be cancelled: {error}") from None
 
 
 def _count(text: str) -> int:

@@ -19,7 +19,8 @@ from stilts.runs import read_json
 
 POLL_S = 0.05
 STOP_GRACE_S = 10.0
-COMPUTE_STAGES = ("pretrain", "intermediate", "target", "retrieval")
+EXIT_AGAIN = 76  # of jobs/run.py: a fresh process goes on with smaller micro-batches
+COMPUTE_STAGES = ("translate", "pretrain", "intermediate", "target", "retrieval")
 
 
 @dataclass
@@ -53,8 +54,7 @@ class Pool:
         waiting, self._wanted = list(self.wanted), frozenset(self.wanted)
         try:
             while waiting or self.running:
-                self._collect()
-                waiting = self._skip_hopeless(waiting)
+                waiting = self._skip_hopeless(self._collect() + waiting)
                 self._start_ready(waiting)
                 tick(self)
                 time.sleep(POLL_S)
@@ -62,13 +62,19 @@ class Pool:
             self.stop()
         tick(self)
 
-    def _collect(self) -> None:
+    def _collect(self) -> list[str]:
+        """Note how workers ended; returns the runs that asked to be started again at once."""
+        again = []
         for worker in list(self.running):
             code = worker.poll()
             if code is not None:
                 self.running.remove(worker)
                 done = self.campaign.run(worker.run_id).read_done()
-                self.outcome[worker.run_id] = "done" if code == 0 and done else "failed"
+                if code == EXIT_AGAIN:
+                    again.append(worker.run_id)
+                else:
+                    self.outcome[worker.run_id] = "done" if code == 0 and done else "failed"
+        return again
 
     def _skip_hopeless(self, waiting: list[str]) -> list[str]:
         """Runs whose parent failed in this session are blocked; the rest of the DAG goes on."""

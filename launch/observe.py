@@ -14,7 +14,7 @@ from launch import slurm
 from launch.campaign import Campaign
 from launch.ledger import Ledger, Submission
 from launch.plan import Plan
-from stilts.runs import Run, RunFolder, read_json
+from stilts.runs import ENCODER_STAGES, Run, RunFolder, read_json
 
 STATES = ("planned", "pending", "running", "done", "failed", "blocked", "cancelled", "stale")
 LIVE = ("pending", "running")
@@ -100,11 +100,29 @@ def _read_done(plan: Plan, campaign: Campaign) -> tuple[dict[str, dict[str, Any]
     """DONE of every run, and why each run that is not done is not."""
     finished = {run_id: campaign.run(run_id).read_done() for run_id in plan.runs}
     unfinished: dict[str, str] = {}
+    removed = _missed_weights(plan, campaign, finished)
     for run in plan.runs.values():
-        why = _unfinished(run, finished, unfinished)
+        why = removed.get(run.id) or _unfinished(run, finished, unfinished)
         if why is not None:
             unfinished[run.id] = why
     return finished, unfinished
+
+
+def _missed_weights(plan: Plan, campaign: Campaign, finished: Mapping[str, dict[str, Any] | None]) -> dict[str, str]:
+    """Finished encoders whose weights have been removed and that are needed again by a child, with the reason.
+
+    The child may be such an encoder itself, so children are judged first.
+    """
+    missed: dict[str, str] = {}
+    children: dict[str, str] = {}
+    for run in reversed(plan.runs.values()):
+        waiting = children.get(run.id)
+        encodes = run.id.startswith(ENCODER_STAGES)
+        if encodes and waiting and finished[run.id] and not campaign.run(run.id).model.is_dir():
+            missed[run.id] = f"its weights have been removed, and {waiting} needs them"
+        if finished[run.id] is None or run.id in missed:
+            children.update((parent, run.id) for parent in run.parents)
+    return missed
 
 
 def _judge(

@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any
 
 from launch.cluster import Cluster
 from launch.cost import estimate_hours
+from launch.data_runs import DataRuns
+from launch.deepspeed_keys import split_deepspeed
 from launch.expand import Combination, expand
-from launch.names import joiner_of, name_of, slug_of
-from launch.recipes import Bundle, make_bundle, recipe_of, training_config, variant_text
+from launch.recipes import (
+    intermediate_config,
+    make_bundle,
+    prefix_updates,
+    recipe_of,
+    training_config,
+    variant_text,
+)
 from launch.resources import Resources, choose_resources
-from launch.sources import describe_source, is_at_hand
+from launch.rows import Row
+from launch.scale import UPDATES, find_draws
 from launch.spec import Grid
 from stilts.errors import UserError
-from stilts.results import DEFAULT_MODEL
 from stilts.runs import STAGE_VERSIONS, Run, canonical_json
-from stilts.settings import TrainingSettings
-from stilts.tasks.catalogue import (
-    INTERMEDIATES,
-    TARGETS,
-    TEXT,
-    TRAININGS,
-    served_targets,
-    splits,
-    target_languages,
-    training_of,
-)
+from stilts.settings import Settings
+from stilts.tasks.catalogue import INTERMEDIATES, MLM, TRAININGS, training_of
 
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the study's tables."""
-
-    model: str
-    mode: str
-    tasks: tuple[str, ...]
-    variant: str
-
-    @property
-    def model_name(self) -> str:
-        """How metric files call the model: the default one by its short name, others as the grid does."""
-        return DEFAULT_MODEL if self.model.endswith(f"/{DEFAULT_MODEL}") else self.model
-
-    @property
-    def intermediate(self) -> dict[str, Any]:
-        """The `intermediate` object of metric files."""
-        return {"mode": self.mode, "tasks": list(self.tasks), "mlm": False, "translated": False}
+Overrides = tuple[tuple[str, Any], ...]
 
 
 @dataclass
@@ -85,195 +67,143 @@ class _Planner:
 
     def __init__(self, grid: Grid, cluster: Cluster, asked: set[str]) -> None:
         self.plan = Plan(grid, cluster)
-        self.asked = asked
+        self.data = DataRuns(grid, asked, self._put)
         self.rules = [*cluster.resources, *grid.resources]
+        self.draws = find_draws(grid.scale, grid.suite) if grid.scale else {}
         self.recipes: dict[str, str] = {}
         self.bundle = lru_cache(maxsize=None)(partial(make_bundle, grid))
-        self.base = lru_cache(maxsize=None)(self._base)
-        self.prepared = lru_cache(maxsize=None)(self._prepared)
-        self.multitask = lru_cache(maxsize=None)(self._multitask)
-        self.chained = lru_cache(maxsize=None)(self._chained)
+        self.row = lru_cache(maxsize=None)(self._row)
+        self.encoder = lru_cache(maxsize=None)(self._encoder)
         self.trained = lru_cache(maxsize=None)(self._trained)
-        self.variant = lru_cache(maxsize=None)(self._variant)
-        self.served = lru_cache(maxsize=None)(self._served)
+        self.resources = lru_cache(maxsize=None)(self._resources)
 
     def add(self, combination: Combination) -> None:
         """Add the run of one combination with all its ancestors, and its cell."""
-        bundle = self.bundle(combination.overrides)
-        tasks, mode = combination.tasks, combination.mode
-        row = Row(
-            combination.model, mode, tasks, self.variant(combination.overrides, mode, combination.model == "scratch")
-        )
-        base = self.base(combination.model, combination.overrides)
-        if mode == "multitask":
-            encoder = self.multitask(tasks, base, combination.seed, combination.overrides, row)
-        else:
-            encoder = self.chained(tasks, base, combination.seed, combination.overrides, row)
-        training = training_of(combination.target)
+        c = combination
+        row = self.row(c.model, c.mode, c.tasks, c.mlm, c.translated, c.overrides)
+        training = training_of(c.target)
         if training is None:
-            run = self._retrieval(combination.target, encoder, bundle, row, combination.seed)
+            run = self._retrieval(c.target, row, c.seed, c.overrides)
         else:
-            run = self.trained(training.name, encoder, combination.seed, combination.overrides, row)
-        self.plan.cells.setdefault((row, combination.target), {})[combination.seed] = run.id
+            run = self.trained(training.name, row, c.seed, c.overrides)
+        self.plan.cells.setdefault((row, c.target), {})[c.seed] = run.id
 
-    def _variant(self, overrides: tuple[tuple[str, Any], ...], mode: str, scratch: bool) -> str:
-        return variant_text(self.bundle(overrides), mode, scratch)
+    def _row(
+        self, model: str, mode: str, tasks: tuple[str, ...], mlm: bool, translated: bool, overrides: Overrides
+    ) -> Row:
+        variant = variant_text(self.bundle(overrides), mode, mlm, translated, scratch=model == "scratch")
+        return Row(model, mode, tasks, variant, mlm, translated)
 
-    def _put(self, run: Run, tasks: tuple[str, ...], row: Row | None) -> Run:
+    def _encoder(self, row: Row, seed: int, overrides: Overrides) -> Run:
+        """The run that makes a row's encoder: the pretrained one, or what is trained from it.
+
+        Each phase of a sequence starts from the one before it, so prefixes are shared.
+        """
+        bundle = self.bundle(overrides)
+        base = self.data.base(row.model, bundle)
+        if not row.tasks and not row.mlm:
+            return base
+        config = intermediate_config(row, bundle, seed)
+        before = self._prefix(row, seed, overrides) if row.mode == "sequential" else base
+        parents = [before.id]
+        for task, recipe in config["tasks"].items():
+            if task == MLM:
+                data = self.data.mlm(base, bundle.mlm)
+            elif row.translated:
+                data = self.data.translated(task, base, recipe["max_length"], bundle)
+            else:
+                data = self.data.prepared(task, "train", base, recipe["max_length"])
+            parents.append(data.id)
+        _, deepspeed = split_deepspeed(bundle.intermediate.deepspeed)
+        sizes = {task: INTERMEDIATES[task].examples for task in config["tasks"] if task != MLM}
+        if row.translated:
+            sizes = {task: size * (1 + len(bundle.translation.languages)) for task, size in sizes.items()}
+        sizes[MLM] = bundle.mlm.sentences
+        own = tuple(task for task in config["tasks"] if task in (config.get("phase", task), MLM))
+        slug = f"{row.name}-s{seed}"
+        return self._put("intermediate", slug, config, tuple(parents), own, row=row, sizes=sizes, deepspeed=deepspeed)
+
+    def _prefix(self, row: Row, seed: int, overrides: Overrides) -> Run:
+        """The encoder of all phases but the last. A fixed number of updates is cut by the last phase's share, so the
+        prefix is the same run as a shorter sequence of that many."""
+        tasks, settings = row.tasks[:-1], self.bundle(overrides).intermediate
+        if settings.updates:
+            shorter = {**dict(overrides), UPDATES: prefix_updates(settings, row.tasks)}
+            overrides = tuple(sorted(shorter.items()))
+        mode = "single" if len(tasks) == 1 else row.mode
+        return self.encoder(self.row(row.model, mode, tasks, row.mlm, row.translated, overrides), seed, overrides)
+
+    def _trained(self, training: str, row: Row, seed: int, overrides: Overrides) -> Run:
+        bundle, encoder = self.bundle(overrides), self.encoder(row, seed, overrides)
+        base = self.data.base(row.model, bundle)
+        recipe = recipe_of(TRAININGS[training], bundle.target, several=False)
+        length = recipe["max_length"]
+        data = self.data.prepared(training, "train", base, length)
+        scores = tuple(self.data.prepared(name, "scored", base, length).id for name in self.data.served(training))
+        config = training_config({training: recipe}, bundle.target, seed)
+        _, deepspeed = split_deepspeed(bundle.target.deepspeed)
+        slug = f"{training}-{row.name}-s{seed}"
+        parents = (encoder.id, data.id)
+        return self._put("target", slug, config, parents, (training,), scores, row=row, deepspeed=deepspeed)
+
+    def _retrieval(self, target: str, row: Row, seed: int, overrides: Overrides) -> Run:
+        """Scoring without training: the pretrained encoder's run has no seed and is shared by all of them."""
+        bundle, encoder = self.bundle(overrides), self.encoder(row, seed, overrides)
+        base, settings = self.data.base(row.model, bundle), bundle.retrieval
+        data = self.data.prepared(target, "scored", base, settings.max_length)
+        config: dict[str, Any] = {**settings.changed(), "target": target}
+        slug = f"{target}-{row.name}"
+        if encoder is not base:
+            config["seed"] = seed
+            slug += f"-s{seed}"
+        return self._put("retrieval", slug, config, (encoder.id,), (target,), (data.id,), row=row)
+
+    def _put(
+        self,
+        stage: str,
+        slug: str,
+        config: dict[str, Any],
+        parents: tuple[str, ...],
+        tasks: tuple[str, ...],
+        scores: tuple[str, ...] = (),
+        row: Row | None = None,
+        sizes: Mapping[str, int] | None = None,
+        deepspeed: Mapping[str, Any] | None = None,
+    ) -> Run:
         """Add a run with its resources and label, unless it is there."""
-        known = self.plan.runs.get(run.id)
-        if known is not None:
+        infra: dict[str, Any] = {}
+        run = Run(stage, slug, config, parents, scores, infra)
+        known = self.plan.runs.setdefault(run.id, run)
+        if known is not run:
             if known.digest != run.digest:
                 raise UserError(f"two different runs have the name {run.id}; change one of their settings a little")
             return known
-        resources = choose_resources(self.rules, run.stage, tasks)
-        infra: dict[str, Any] = {"resources": resources.model_dump(exclude_none=True)}
+        gpus, infra["resources"] = self.resources(stage, tasks)
         # Two GPUs take half of the time: the hours on one are the GPU-hours of any number.
-        hours = estimate_hours(run, self.plan.cluster.tokens_per_second)
-        infra["gpu_hours"] = hours if resources.gpus else 0.0
-        if run.config.get("kind") == "data" and "source" not in run.config and self.plan.grid.data_root:
+        infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second, sizes or {}) if gpus else 0.0
+        if config.get("kind") == "data" and "source" not in config and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
+        if deepspeed:
+            infra["deepspeed"] = dict(deepspeed)
         if row is not None:
             infra["label"] = {"model": row.model_name, "intermediate": row.intermediate, "variant": row.variant}
-            infra["label"]["recipe"] = self._recipe(run)
-        run = Run(run.stage, run.slug, run.config, run.parents, run.scores, infra)
-        self.plan.runs[run.id] = run
+            infra["label"] |= {"draw": self.draws.get(frozenset(row.tasks)), "recipe": self._recipe(run)}
+            if self.plan.grid.keep:
+                infra["keep"] = True
         return run
+
+    def _resources(self, stage: str, tasks: tuple[str, ...]) -> tuple[int, dict[str, Any]]:
+        chosen: Settings = choose_resources(self.rules, stage, tasks)
+        described = chosen.model_dump(exclude_none=True)
+        return described["gpus"], described
 
     def _recipe(self, run: Run) -> str:
         """What two seeds of one cell must have in common: a hash like the run's own, but without seeds."""
         if run.id not in self.recipes:
-            config = {key: value for key, value in run.config.items() if key != "seed" or run.stage == "pretrain"}
+            # The seeds of a pretrained model and of a text belong to what it is.
+            own = run.stage in ("pretrain", "fetch")
+            config = {key: value for key, value in run.config.items() if own or key != "seed"}
             parents = sorted(self._recipe(self.plan.runs[parent]) for parent in run.parents)
             text = canonical_json([run.stage, STAGE_VERSIONS[run.stage], config, parents])
             self.recipes[run.id] = hashlib.sha256(text.encode()).hexdigest()[:8]
         return self.recipes[run.id]
-
-    def _base(self, model: str, overrides: tuple[tuple[str, Any], ...]) -> Run:
-        """The pretrained encoder: fetched by name or path, or made from scratch."""
-        if model != "scratch":
-            slug = "model-" + slug_of(model.rstrip("/").rsplit("/", 1)[-1])
-            revision = self.plan.grid.revisions.get(model, "main")
-            config: dict[str, Any] = {"kind": "model", "model": model, "revision": revision}
-            return self._put(Run("fetch", slug, config), ("model",), None)
-        settings = self.bundle(overrides).pretrain
-        toy = self.plan.grid.suite == "toy"
-        if not settings.text and not toy:
-            raise UserError(
-                "model 'scratch' learns from the campaign's own text: name its tasks under pretrain.text, for "
-                "example `pretrain: {text: [mnli, squad1, xnli]}`"
-            )
-        texts = tuple(sorted(settings.text)) or (TEXT,)
-        parents = tuple(self._fetched(*_text_source(name)).id for name in texts)
-        config = {**settings.changed(), "text": list(texts)}
-        return self._put(Run("pretrain", "scratch", config, parents), ("scratch",), None)
-
-    def _fetched(self, task: str, part: str) -> Run:
-        grid = self.plan.grid
-        config: dict[str, Any] = {"kind": "data", "suite": grid.suite, "task": task, "part": part}
-        if part == "scored":
-            config["languages"] = self._languages(task)
-        if grid.suite == "toy":
-            config["toy"] = grid.toy.changed()
-        config |= describe_source(task, part, grid)
-        slug = task if task == TEXT else f"{task}-{part}"
-        return self._put(Run("fetch", slug, config), (task,), None)
-
-    def _languages(self, target: str) -> list[str]:
-        expected = sorted({code for split in splits(target) for code in target_languages(target, split, self.suite)})
-        asked = self.plan.grid.languages_of(target)
-        chosen = expected if asked is None else [language for language in expected if language in asked]
-        if not chosen and target in self.asked:
-            raise UserError(
-                f"target '{target}' has none of the languages that the grid asks for ({', '.join(asked or [])}); "
-                f"it has {', '.join(expected)}"
-            )
-        return chosen
-
-    @property
-    def suite(self) -> str:
-        return self.plan.grid.suite
-
-    def _prepared(self, task: str, part: str, family: str, base: Run, max_length: int) -> Run:
-        """Tokenised once for each (task, tokenizer, length)."""
-        config: dict[str, Any] = {"suite": self.suite, "task": task, "part": part, "max_length": max_length}
-        if family == "span":
-            config["stride"] = max_length // 3  # 128 of 384, as XTREME's scripts
-        parents = (base.id, self._fetched(task, part).id)
-        return self._put(Run("prepare", f"{task}-{part}", config, parents), (task,), None)
-
-    def _multitask(
-        self, tasks: tuple[str, ...], base: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row
-    ) -> Run:
-        settings = self.bundle(overrides).intermediate
-        return self._intermediate(tasks, base, base, seed, settings, row)
-
-    def _chained(
-        self, tasks: tuple[str, ...], base: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row
-    ) -> Run:
-        """none, single and sequential: each phase starts from the one before it, so prefixes are shared."""
-        if not tasks:
-            return base
-        prefix = Row(row.model, "single" if len(tasks) == 2 else row.mode, tasks[:-1], row.variant)
-        encoder = self.chained(tasks[:-1], base, seed, overrides, prefix)
-        return self._intermediate(tasks[-1:], encoder, base, seed, self.bundle(overrides).intermediate, row)
-
-    def _intermediate(
-        self, tasks: tuple[str, ...], encoder: Run, base: Run, seed: int, settings: TrainingSettings, row: Row
-    ) -> Run:
-        recipes = {task: recipe_of(INTERMEDIATES[task], settings, several=len(tasks) > 1) for task in tasks}
-        config = training_config(recipes, settings, seed)
-        parents = [encoder.id]
-        for task in tasks:
-            family = INTERMEDIATES[task].family
-            parents.append(self.prepared(task, "train", family, base, recipes[task]["max_length"]).id)
-        joiner = "+" if row.mode == "multitask" else "-then-"
-        slug = f"{name_of(row.tasks, joiner)}-s{seed}"
-        return self._put(Run("intermediate", slug, config, tuple(parents)), tasks, row)
-
-    def _trained(self, training: str, encoder: Run, seed: int, overrides: tuple[tuple[str, Any], ...], row: Row) -> Run:
-        settings = self.bundle(overrides).target
-        base = self.base(row.model, overrides)
-        recipe = recipe_of(TRAININGS[training], settings, several=False)
-        family = TRAININGS[training].family
-        data = self.prepared(training, "train", family, base, recipe["max_length"])
-        scores = tuple(
-            self.prepared(target, "scored", family, base, recipe["max_length"]).id for target in self.served(training)
-        )
-        config = training_config({training: recipe}, settings, seed)
-        slug = f"{training}-{name_of(row.tasks, joiner_of(row.mode))}-s{seed}"
-        run = Run("target", slug, config, (encoder.id, data.id), scores)
-        return self._put(run, (training,), row)
-
-    def _served(self, training: str) -> tuple[str, ...]:
-        """Targets that a training is scored on: those that the grid asks for, and others whose data is at hand.
-
-        A grid filters tables, not scoring; but it must not wait for files of targets that nobody asked for.
-        """
-        return tuple(
-            target
-            for target in served_targets(training, self.suite)
-            if target in self.asked or is_at_hand(target, self._languages(target), self.plan.grid)
-        )
-
-    def _retrieval(self, target: str, encoder: Run, bundle: Bundle, row: Row, seed: int) -> Run:
-        """Scoring without training: the pretrained encoder's run has no seed and is shared by all of them."""
-        settings = bundle.retrieval
-        base = self._base_of(encoder)
-        data = self.prepared(target, "scored", TARGETS[target].family, base, settings.max_length)
-        config: dict[str, Any] = {**settings.changed(), "target": target}
-        if encoder.stage == "intermediate":
-            config["seed"] = seed
-        slug = f"{target}-{name_of(row.tasks, joiner_of(row.mode))}" + (f"-s{seed}" if row.tasks else "")
-        run = Run("retrieval", slug, config, (encoder.id,), (data.id,))
-        return self._put(run, (target,), row)
-
-    def _base_of(self, run: Run) -> Run:
-        while run.stage == "intermediate":
-            run = self.plan.runs[run.parents[0]]
-        return run
-
-
-def _text_source(name: str) -> tuple[str, str]:
-    """(task, part) whose fetched files hold a text: a target's text is that of its languages."""
-    return (name, "scored") if name in TARGETS else (name, "train")

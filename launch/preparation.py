@@ -16,7 +16,8 @@ LIGHT_STAGES = ("fetch", "prepare")
 def preparations(plan: Plan) -> list[str]:
     """Runs that fetch or tokenise and need nothing but others of them, parents first.
 
-    The tokenizer of `model: scratch` is made by a training, so what it tokenises is left to the jobs.
+    The tokenizer of `model: scratch` is made by a training, so what it tokenises is left to the jobs; and so is what
+    a model has to translate first.
     """
     chosen: set[str] = set()
     for run in plan.runs.values():

@@ -10,15 +10,19 @@ from pydantic import Field, field_validator
 from launch.document import unknown
 from stilts.errors import UserError
 from stilts.runs import STAGE_VERSIONS
-from stilts.settings import Count, Settings
-from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TEXT, TRAININGS
+from stilts.settings import Count, Positive, Settings
+from stilts.tasks.catalogue import INTERMEDIATES, MLM, TARGETS, TEXT, TRAININGS
 
 # Their work is one rank's: several would only wait.
-ONE_RANK_STAGES = ("fetch", "prepare", "retrieval")
+ONE_RANK_STAGES = ("fetch", "translate", "prepare", "retrieval")
 
 
 class Resources(Settings):
-    """One resource class, for each node: `ranks` Slurm tasks with `cpus` cores each, and `gpus` (one for each rank)."""
+    """One resource class, for each node: `ranks` Slurm tasks with `cpus` cores each, and `gpus` (one for each rank).
+
+    `micro_tokens`: tokens, pads included, in one forward pass of a rank; None: measured on a GPU, 4096 without one.
+    `checkpoint_min`: the longest time between two checkpoints, in minutes; None: as the jobs have it.
+    """
 
     nodes: Count = 1
     gpus: Annotated[int, Field(ge=0, strict=True)] = 0
@@ -29,8 +33,10 @@ class Resources(Settings):
     partition: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    micro_batch: Count = 16
+    micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] = 1
+    activation_checkpointing: bool = False
+    checkpoint_min: Positive | None = None
 
     @property
     def ranks_per_node(self) -> int:
@@ -57,7 +63,7 @@ class Match(Settings):
     @field_validator("task")
     @classmethod
     def _tasks_exist(cls, tasks: list[str]) -> list[str]:
-        return _known("task", tasks, [*INTERMEDIATES, *TRAININGS, *TARGETS, TEXT, "model", "scratch"])
+        return _known("task", tasks, [*INTERMEDIATES, *TRAININGS, *TARGETS, TEXT, MLM, "model", "scratch"])
 
     def fits(self, stage: str, tasks: Iterable[str]) -> bool:
         """True where the stage is named (or none is) and any of the run's tasks is named (or none is)."""
@@ -84,8 +90,10 @@ class ResourceRule(Settings):
     partition: str | None = None
     qos: str | None = None
     constraint: str | None = None
-    micro_batch: Count | None = None
+    micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] | None = None
+    activation_checkpointing: bool | None = None
+    checkpoint_min: Positive | None = None
 
 
 def choose_resources(rules: Iterable[ResourceRule], stage: str, tasks: Iterable[str]) -> Resources:

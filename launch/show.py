@@ -31,7 +31,9 @@ STYLES = {
     "cancelled": "yellow",
     "stale": "yellow",
 }
-TREE_LIMIT = 60  # lines; a larger plan is drawn without its leaves
+TREE_LIMIT = 60  # lines of a drawn plan, if one or two levels of encoders are not more
+
+Lineage = tuple[str, ...]  # names along the encoders, from the base model
 
 
 def plan_json(plan: Plan, observations: Mapping[str, Observation], actions: Actions) -> dict[str, Any]:
@@ -88,46 +90,62 @@ def stage_table(plan: Plan, observations: Mapping[str, Observation]) -> Table:
 def plan_tree(plan: Plan, observations: Mapping[str, Observation]) -> Tree:
     """The DAG along its encoders, seeds folded: each line stands below the run whose weights it starts from.
 
-    In a large plan the runs that nothing else builds on are counted, not drawn.
+    Of a large plan only so many levels of encoders are drawn as fit; what is below them is counted.
     """
     drawn = {run_id: run for run_id, run in plan.runs.items() if not _is_data(run)}
-    groups: dict[tuple[Any, ...], list[str]] = {}
-    group_of: dict[str, tuple[Any, ...]] = {}
+    groups: dict[Lineage, list[str]] = {}
+    group_of: dict[str, Lineage] = {}
     for run in drawn.values():
         encoder = next((parent for parent in run.parents if parent in drawn), None)
         name = f"{run.stage}-{run.slug}".removesuffix(f"-s{run.config.get('seed')}")
-        group_of[run.id] = (group_of[encoder] if encoder else (), name)
+        group_of[run.id] = (*group_of[encoder], name) if encoder else (name,)
         groups.setdefault(group_of[run.id], []).append(run.id)
-    parents = {group[0] for group in groups}
-    fold = len(groups) > TREE_LIMIT
+    shown = _choose_groups(groups)
     tree = Tree(f"[bold]{plan.grid.name}[/bold]")
-    branches: dict[tuple[Any, ...], Tree] = {(): tree}
-    for group, members in groups.items():
-        if not fold or group in parents or not group[0]:
-            line = Text.assemble(f"{group[1]} ", *_states(members, observations))
-            line.append(_leaves(group, groups, parents, plan) if fold else "")
-            branches[group] = branches[group[0]].add(line)
+    branches: dict[Lineage, Tree] = {(): tree}
+    for group in (group for group in groups if group in shown):
+        line = Text.assemble(f"{group[-1]} ", *_states(groups[group], observations))
+        line.append(_count_hidden(group, groups, shown, plan))
+        branches[group] = branches[group[:-1]].add(line)
     counts = Counter(run.stage for run in plan.runs.values() if _is_data(run))
     tree.add(f"[dim]{', '.join(f'{count} {stage}' for stage, count in counts.items())} (data, not drawn)[/dim]")
     return tree
 
 
+def _choose_groups(groups: Mapping[Lineage, list[str]]) -> set[Lineage]:
+    """All groups where they are few, else encoders (what others start from) down to a level at which they are."""
+    if len(groups) <= TREE_LIMIT:
+        return set(groups)
+    encoders = {group[:-1] for group in groups} | {group for group in groups if len(group) == 1}
+    encoders.discard(())
+    for depth in range(max(map(len, encoders)), 1, -1):
+        chosen = {group for group in encoders if len(group) <= depth}
+        if len(chosen) <= TREE_LIMIT:
+            return chosen
+    return {group for group in encoders if len(group) <= 2}
+
+
+def _count_hidden(group: Lineage, groups: Mapping[Lineage, list[str]], shown: set[Lineage], plan: Plan) -> str:
+    """`+ 18 target, 6 retrieval`: runs below a group that are not drawn, nor below another that is."""
+    depth = len(group)
+    below = [
+        run_id
+        for other, members in groups.items()
+        if len(other) > depth and other[:depth] == group and other[: depth + 1] not in shown
+        for run_id in members
+    ]
+    counts = Counter(plan.runs[run_id].stage for run_id in below)
+    return "+ " + ", ".join(f"{count} {stage}" for stage, count in counts.items()) if counts else ""
+
+
 def _is_data(run: Run) -> bool:
-    return run.stage in ("fetch", "prepare") and run.config.get("kind") != "model"
+    encoder = run.config.get("kind") == "model" and "role" not in run.config
+    return run.stage in ("fetch", "translate", "prepare") and not encoder
 
 
 def _states(members: list[str], observations: Mapping[str, Observation]) -> list[tuple[str, str]]:
     counts = Counter(observations[run_id].state for run_id in members)
     return [(f"{count} {state} ", STYLES[state]) for state, count in counts.items()]
-
-
-def _leaves(group: tuple[Any, ...], groups: Mapping[Any, list[str]], parents: set[Any], plan: Plan) -> str:
-    """`+ 18 target, 6 retrieval`: runs below a group that nothing builds on."""
-    below = [
-        run_id for other, members in groups.items() if other[0] == group and other not in parents for run_id in members
-    ]
-    counts = Counter(plan.runs[run_id].stage for run_id in below)
-    return "+ " + ", ".join(f"{count} {stage}" for stage, count in counts.items()) if counts else ""
 
 
 def problems_table(plan: Plan, observations: Mapping[str, Observation], limit: int = 20) -> Table | None:
@@ -144,6 +162,13 @@ def problems_table(plan: Plan, observations: Mapping[str, Observation], limit: i
     if len(troubled) > limit:
         table.add_row(f"... {len(troubled) - limit} more", "", "--json lists every run")
     return table
+
+
+def why_nothing(plan: Plan, observations: Mapping[str, Observation]) -> str:
+    """Why there is nothing to submit, in one sentence."""
+    counts = Counter(seen.state for seen in observations.values())
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"nothing to submit: of {len(plan.runs)} runs {told}"
 
 
 class PoolDisplay:

@@ -207,6 +207,7 @@ def sbatch_parameters(
     extra: dict[str, Any] = {key: value for key, value in cluster.sbatch.items() if value not in (None, False)}
     # The submitting shell's folder may be the working tree, whose code must not win over the snapshot's.
     extra["chdir"] = str(snapshot)
+    extra["requeue"] = True  # an interrupted run puts itself back; some sites switch that off by default
     if dependency and cluster.kill_on_invalid_dep:
         extra["kill-on-invalid-dep"] = "yes"
     gpus: dict[str, Any] = {}

@@ -12,9 +12,9 @@ from stilts.data.hub_sets import WITHOUT_HUB, hub_sets
 from stilts.errors import UserError
 
 
-def describe_source(task: str, part: str, grid: Grid) -> dict[str, Any]:
+def describe_source(task: str, part: str, grid: Grid, languages: Sequence[str] | None = None) -> dict[str, Any]:
     """What a fetch run's identity says about its source: nothing for original files, for the hub also the revisions
-    that the grid asks for.
+    that the grid asks for. `languages` are those of a text.
 
     Raises UserError for a task that no hub set has.
     """
@@ -22,7 +22,7 @@ def describe_source(task: str, part: str, grid: Grid) -> dict[str, Any]:
         return {}
     if task in WITHOUT_HUB:
         raise UserError(f"{task}: no hub set has it ({WITHOUT_HUB[task]}); give the folder of its files as `data_root`")
-    repos = {hub_set.repo for hub_set in hub_sets(task, part)}
+    repos = {hub_set.repo for hub_set in hub_sets(task, part, languages)}
     asked = {repo: grid.revisions[repo] for repo in sorted(repos) if repo in grid.revisions}
     return {"source": "hub", **({"revisions": asked} if asked else {})}
 

@@ -14,7 +14,7 @@ from launch.cluster import Cluster, load_cluster
 from launch.plan import Plan, make_plan
 from launch.spec import Grid, load_grid
 from stilts.errors import UserError
-from stilts.runs import done_record, write_json
+from stilts.runs import ENCODER_STAGES, done_record, write_json
 
 # The least that a grid of original files may say.
 SMALL: dict[str, Any] = {
@@ -53,7 +53,8 @@ def problems_of(text: str) -> list[str]:
 
 
 def finish(campaign: Campaign, plan: Plan, run_ids: Iterable[str], output: str = "one") -> None:
-    """Write the DONE file of runs, parents first, each on the outputs that its parents have now."""
+    """Write the DONE file of runs, parents first, each on the outputs that its parents have now; encoders have a
+    folder of weights."""
     for run_id in run_ids:
         run, folder = plan.runs[run_id], campaign.run(run_id)
         needs = {}
@@ -62,5 +63,7 @@ def finish(campaign: Campaign, plan: Plan, run_ids: Iterable[str], output: str =
             assert done is not None, f"{need} is not done: finish it first"
             needs[need] = done["output"]
         write_json(folder.spec, run.spec())
+        if run_id.startswith(ENCODER_STAGES):
+            folder.model.mkdir(exist_ok=True)
         more = {"attempt": "1", "data_root": run.infra.get("data_root")}
         write_json(folder.done, done_record(run, f"{output} output of {run_id}", needs, **more))

@@ -19,6 +19,8 @@ VALUES: dict[str, list[Any]] = {
     "target": ["xnli", "tatoeba", "all"],
     "seed": [1, 2, 3],
     "target.epochs": [1, 2],
+    "mlm": [False, True],
+    "translated": [False, True],
 }
 
 
@@ -47,7 +49,8 @@ def meanings(name: str, value: Any) -> list[Any]:
 
 
 def oracle(grid: Grid) -> list[tuple[Any, ...]]:
-    """(model, tasks, mode, target, seed, epochs) of every combination, in the order of the file, each once."""
+    """(model, tasks, mode, target, seed, epochs, mlm, translated) of every combination, in the order of the file, each
+    once."""
     found = [point for point in points(grid.axes, grid.zip) if not any(matches(point, e) for e in grid.exclude)]
     for entry in grid.include:
         axes = {**grid.axes, **{name: value if isinstance(value, list) else [value] for name, value in entry.items()}}
@@ -80,6 +83,10 @@ def matches(point: dict[str, Any], entry: dict[str, Any]) -> bool:
     for name, value in entry.items():
         wanted = [m for v in (value if isinstance(value, list) else [value]) for m in meanings(name, v)]
         has: Any = point.get(name, "multitask" if name == "regime" else None)
+        if name == "translated":
+            has = spell(point)[-1]
+        elif name == "mlm":
+            has = point.get("mlm", False)
         if name == "intermediate" and mixture:
             has, wanted = set(has), [set(tasks) for tasks in wanted]
         if has not in wanted:
@@ -91,11 +98,16 @@ def spell(point: dict[str, Any]) -> tuple[Any, ...]:
     tasks, regime = point["intermediate"], point.get("regime", "multitask")
     mode = "none" if not tasks else "single" if len(tasks) == 1 else regime
     tasks = tuple(sorted(tasks)) if mode == "multitask" else tasks
-    return (point["model"], tasks, mode, point["target"], point["seed"], point.get("target.epochs"))
+    translated = bool(tasks) and point.get("translated", False)
+    epochs, mlm = point.get("target.epochs"), point.get("mlm", False)
+    return (point["model"], tasks, mode, point["target"], point["seed"], epochs, mlm, translated)
 
 
 def expanded(grid: Grid) -> list[tuple[Any, ...]]:
-    return [(c.model, c.tasks, c.mode, c.target, c.seed, dict(c.overrides).get("target.epochs")) for c in expand(grid)]
+    return [
+        (c.model, c.tasks, c.mode, c.target, c.seed, dict(c.overrides).get("target.epochs"), c.mlm, c.translated)
+        for c in expand(grid)
+    ]
 
 
 def some(name: str) -> st.SearchStrategy[list[Any]]:
@@ -106,7 +118,7 @@ def some(name: str) -> st.SearchStrategy[list[Any]]:
 def grids(draw: st.DrawFn) -> Grid:
     """A small grid: some names are axes, some stand in a zip group, some are left out."""
     needed = ["model", "intermediate", "target", "seed"]
-    names = [*needed, *draw(st.sets(st.sampled_from(["regime", "target.epochs"])))]
+    names = [*needed, *draw(st.sets(st.sampled_from(["regime", "target.epochs", "mlm", "translated"])))]
     zipped = draw(st.lists(st.sampled_from(names), max_size=3, unique=True))
     length = draw(st.integers(1, 3))
     row = {name: st.lists(st.sampled_from(VALUES[name]), min_size=length, max_size=length) for name in zipped}

@@ -71,10 +71,11 @@ def test_a_larger_grid_holds_the_smaller_one() -> None:
         {"mem_gb": 99},
         {"gpus": 4, "nodes": 2},
         {"cpus": 3, "ranks": 2, "gpus": 2},
-        {"micro_batch": 1},
+        {"micro_tokens": 1},
         {"zero_stage": 3},
+        {"activation_checkpointing": True, "checkpoint_min": 0.5},
         {"qos": "low", "constraint": "a100"},
-        {"match": {"stage": "target"}, "micro_batch": 2},
+        {"match": {"stage": "target"}, "micro_tokens": 2},
     ],
 )
 def test_where_and_how_it_runs_changes_no_name(rule: dict[str, Any]) -> None:
@@ -496,10 +497,10 @@ fetch-xnli-scored-9c3d4c1f
 fetch-xnli-train-07b040f1
 fetch-xnli-train-aefb41a6
 fetch-xquad-scored-b8b0a33c
-intermediate-hellaswag+mnli-s1-01ff6c13
-intermediate-mnli-s1-1d89c62e
-intermediate-mnli-then-hellaswag-s1-048361e3
-intermediate-squad1-s1-cb537af3
+intermediate-hellaswag+mnli-s1-4bf7fad5
+intermediate-mnli-s1-2edd5529
+intermediate-mnli-then-hellaswag-s1-968f72eb
+intermediate-squad1-s1-545333ea
 prepare-hellaswag-train-b58a2d99
 prepare-mnli-train-0ef3b762
 prepare-squad-train-caf97811
@@ -513,23 +514,23 @@ prepare-xnli-train-8bc23145
 prepare-xnli-train-fbbcd005
 prepare-xquad-scored-4a047ed1
 pretrain-scratch-11256105
-retrieval-tatoeba-hellaswag+mnli-s1-b52fa2bd
-retrieval-tatoeba-mnli-then-hellaswag-s1-2dfbe0f8
+retrieval-tatoeba-hellaswag+mnli-s1-c4553ad5
+retrieval-tatoeba-mnli-then-hellaswag-s1-5fe8cc60
 retrieval-tatoeba-none-a531337f
-retrieval-tatoeba-squad1-s1-01f407a3
-target-squad-hellaswag+mnli-s1-9f61442e
-target-squad-mnli-then-hellaswag-s1-f8bd457e
-target-squad-none-s1-e5a6d917
-target-squad-squad1-s1-8d259d49
-target-udpos-hellaswag+mnli-s1-b830d37f
-target-udpos-mnli-then-hellaswag-s1-44adc0e9
-target-udpos-none-s1-ec64696c
-target-udpos-squad1-s1-601e76f3
-target-xnli-hellaswag+mnli-s1-099c5462
-target-xnli-mnli-then-hellaswag-s1-a9d7dc18
-target-xnli-none-s1-25820409
-target-xnli-none-s1-e183dee5
-target-xnli-squad1-s1-83b845d0
+retrieval-tatoeba-squad1-s1-272a5644
+target-squad-hellaswag+mnli-s1-f0a5005b
+target-squad-mnli-then-hellaswag-s1-eb2d6fd7
+target-squad-none-s1-589d5a91
+target-squad-squad1-s1-547ce557
+target-udpos-hellaswag+mnli-s1-934b688f
+target-udpos-mnli-then-hellaswag-s1-82022340
+target-udpos-none-s1-7b621342
+target-udpos-squad1-s1-6594b1b7
+target-xnli-hellaswag+mnli-s1-5700b7ad
+target-xnli-mnli-then-hellaswag-s1-154b5e41
+target-xnli-none-s1-1fa6721c
+target-xnli-none-s1-a71ea22e
+target-xnli-squad1-s1-27508a23
 """.split()
 
 

@@ -9,9 +9,10 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from launch.axes import setting_keys
 from launch.cluster import Cluster, load_cluster
 from launch.document import _inner_model
-from launch.spec import Grid, find_grid, load_grid, setting_keys
+from launch.spec import Grid, find_grid, load_grid
 from stilts.errors import UserError
 from tests.launch.small import problems_of, read
 from tests.support.campaigns import Study
@@ -327,10 +328,13 @@ def test_a_cluster_file_is_checked_too(tmp_path: Path, text: str, problem: str) 
 
 # Every key that a grid or cluster file may hold. A new one is a promise to users: list it here on purpose.
 TRAINING = """learning_rate batch_size epochs max_length warmup_ratio weight_decay adam_beta2 adam_eps max_grad_norm
-    precision attention dropout max_examples shuffle_labels tasks sampling"""
+    precision attention dropout max_examples shuffle_labels tasks sampling selection updates replay collapse restarts
+    deepspeed"""
 PERMITTED = {
-    "Grid": """name suite data_root hub revisions languages axes zip include exclude toy pretrain intermediate target
-        retrieval resources""",
+    "Grid": """name suite data_root hub revisions languages axes scale zip include exclude toy pretrain mlm translation
+        intermediate target retrieval resources keep""",
+    "Scale": "counts draws orders seed tasks regimes budget",
+    "FixedSteps": "fixed_steps",
     "ToySettings": "seed sizes",
     "PretrainSettings": """text seed tokenizer vocabulary layers hidden heads feed_forward positions dropout steps
         batch_size learning_rate mask_probability warmup_ratio weight_decay adam_beta2 adam_eps max_grad_norm
@@ -338,9 +342,12 @@ PERMITTED = {
     "TrainingSettings": TRAINING,
     "TaskSettings": "learning_rate batch_size epochs max_length",
     "Sampling": "rule cap temperature weights",
+    "Selection": "points examples",
+    "MlmSettings": "languages sentences exponent seed batch_size epochs max_length mask_probability rate_factor",
+    "TranslationSettings": "languages model shards beams max_length",
     "RetrievalSettings": "layer sweep max_length",
-    "ResourceRule": """match nodes gpus ranks cpus mem_gb timeout_min partition qos constraint micro_batch
-        zero_stage""",
+    "ResourceRule": """match nodes gpus ranks cpus mem_gb timeout_min partition qos constraint micro_tokens
+        zero_stage activation_checkpointing checkpoint_min""",
     "Match": "stage task",
     "Cluster": """name partition account qos python setup scratch sbatch srun array_parallelism signal_delay_s
         kill_on_invalid_dep gpu_option tokens_per_second resources""",
@@ -363,11 +370,14 @@ def _keys_below(model: type[BaseModel]) -> dict[str, set[str]]:
 
 
 def test_the_permitted_axes() -> None:
-    training = [key for key in TRAINING.split() if key not in ("tasks", "sampling")]
+    no_axes = ("tasks", "sampling", "selection", "deepspeed")
+    training = [key for key in TRAINING.split() if key not in no_axes] + ["selection.points", "selection.examples"]
     groups = {
         "pretrain": PERMITTED["PretrainSettings"].split(),
+        "mlm": PERMITTED["MlmSettings"].split(),
+        "translation": ["languages", "model", "beams", "max_length"],
         "intermediate": [*training, "sampling.cap"],
-        "target": training,
+        "target": [key for key in training if key != "replay"],
         "retrieval": ["layer", "max_length"],
     }
     assert set(setting_keys()) == {f"{group}.{key}" for group, keys in groups.items() for key in keys}

@@ -45,8 +45,8 @@ def alone(make_study: MakeStudy, slurm: SlurmCluster) -> tuple[Study, str]:
 def test_two_nodes_give_the_losses_of_one_rank(
     alone: tuple[Study, str], make_study: MakeStudy, slurm: SlurmCluster, zero_stage: int
 ) -> None:
-    study, target = run(make_study, slurm, nodes=2, ranks=1, zero_stage=zero_stage, micro_batch=4)
-    assert target == alone[1], "nodes, micro-batch and ZeRO stage are no part of a run's identity"
+    study, target = run(make_study, slurm, nodes=2, ranks=1, zero_stage=zero_stage, micro_tokens=400)
+    assert target == alone[1], "nodes, micro-batches and ZeRO stage are no part of a run's identity"
     facts = json.loads((study.root / target / "DONE").read_text())["facts"]
     assert facts["layout"]["world_size"] == 2
     assert facts["layout"]["zero_stage"] == zero_stage
