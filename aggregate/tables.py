@@ -20,6 +20,7 @@ from aggregate.expectation import GRID_IN_RESULTS, Scope, define_scope, find_exp
 from aggregate.latex import write_latex
 from aggregate.main_table import MainTable, build_table
 from aggregate.plain import format_terminal, write_csv, write_detail_csv, write_markdown
+from aggregate.scaling_table import build_points, write_scaling_csv, write_scaling_markdown
 from aggregate.view import View, build_view
 from stilts.errors import UserError
 from stilts.runs import canonical_json, write_text
@@ -36,6 +37,7 @@ what it writes
   main_detail.csv  one line per cell: value, both sides of the difference, seeds, languages, reason of a gap
   main.tex         a table for \\input; needs \\usepackage{{booktabs}}
   main.md          the same with notes, and every finding about the files
+  scaling.csv, .md scores against the number of intermediate tasks, where rows of several numbers are there
 
 how to read it
   The first row of a block is its baseline in absolute values; the others are differences to it, paired by
@@ -103,6 +105,8 @@ def write_tables(out: Path, collection: Collection, table: MainTable, view: View
         "main.tex": write_latex(view, digest),
         "main.md": write_markdown(view, table.findings, collection.files, digest),
     }
+    if points := build_points(table):
+        texts |= {"scaling.csv": write_scaling_csv(points), "scaling.md": write_scaling_markdown(points)}
     for name, text in texts.items():
         try:
             write_text(out / name, text)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from stilts.results import RowKey
 
-INTERMEDIATE_PARTS = "intermediate."
+# Settings of intermediate training; those of the last two stand on rows that use them alone.
+INTERMEDIATE_PARTS = ("intermediate.", "mlm.", "translation.")
 TARGET_PARTS = "target."
 
 
@@ -25,17 +26,17 @@ def split_variant(variant: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in variant.split(";") if part.strip())
 
 
-def is_setting(part: str, prefix: str) -> bool:
+def is_setting(part: str, prefix: str | tuple[str, ...]) -> bool:
     return "=" in part and part.startswith(prefix)
 
 
-def drop_settings(key: RowKey, prefix: str) -> RowKey:
+def drop_settings(key: RowKey, prefix: str | tuple[str, ...]) -> RowKey:
     """The row without its settings whose names start with `prefix`."""
     kept = [part for part in split_variant(key.variant) if not is_setting(part, prefix)]
     return replace(key, variant="; ".join(kept))
 
 
-def has_settings(key: RowKey, prefix: str) -> bool:
+def has_settings(key: RowKey, prefix: str | tuple[str, ...]) -> bool:
     return any(is_setting(part, prefix) for part in split_variant(key.variant))
 
 

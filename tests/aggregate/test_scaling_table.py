@@ -1,0 +1,75 @@
+"""The scaling table: which rows are on a curve, and how they are averaged. Figures worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregate.tables import main
+from tests.aggregate.metric_tree import write_task
+
+
+def made(mode: str, *tasks: str, mlm: bool = False, translated: bool = False) -> dict[str, Any]:
+    return {"mode": mode, "tasks": list(tasks), "mlm": mlm, "translated": translated}
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """XNLI is 50 without intermediate training; a set has one or two orders; two seeds."""
+    folder = tmp_path / "results"
+    rows = [
+        (made("none"), 50.0),
+        (made("single", "mnli"), 52.0),
+        (made("single", "csqa"), 54.0),
+        (made("multitask", "csqa", "mnli"), 60.0),
+        (made("sequential", "csqa", "mnli"), 56.0),
+        (made("sequential", "mnli", "csqa"), 58.0),
+        (made("sequential", "mnli", "qqp"), 50.0),
+        (made("multitask", "csqa", "mnli", mlm=True), 99.0),
+        (made("multitask", "csqa", "mnli", translated=True), 1.0),
+    ]
+    for intermediate, score in rows:
+        for seed in (1, 2):
+            write_task(folder, "xnli", score + seed, intermediate=intermediate, seed=seed)
+    return folder
+
+
+def read(results: Path, out: Path) -> list[dict[str, str]]:
+    assert main(["--results", str(results), "--out", str(out)]) == 0
+    with (out / "scaling.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_orders_are_averaged_before_sets(results: Path, tmp_path: Path) -> None:
+    points = {(line["curve"], line["tasks"]): line for line in read(results, tmp_path / "out")}
+    assert {place: line["xnli"] for place, line in points.items()} == {
+        ("multitask", "1"): "3.0",  # (2 + 4) / 2: single tasks are on both curves
+        ("multitask", "2"): "10.0",
+        ("sequential", "1"): "3.0",
+        ("sequential", "2"): "3.5",  # ((6 + 8) / 2 + 0) / 2, not (6 + 8 + 0) / 3
+    }
+    assert points["sequential", "2"]["sets"] == "2"
+    assert points["sequential", "2"]["rows"] == "3"
+    assert points["multitask", "2"]["avg"] == ""
+    assert points["multitask", "2"]["avg_partial"] == "10.0"
+    told = (tmp_path / "out" / "scaling.md").read_text()
+    assert "+3.5" in told
+
+
+def test_a_point_with_a_row_that_lacks_its_score_is_a_gap(results: Path, tmp_path: Path) -> None:
+    write_task(results, "xnli", 70.0, languages=["de"], intermediate=made("multitask", "mnli", "qqp"), seed=1)
+    points = {(line["curve"], line["tasks"]): line for line in read(results, tmp_path / "out")}
+    assert points["multitask", "2"]["xnli"] == ""
+    assert points["multitask", "2"]["sets"] == "2"
+    assert points["sequential", "2"]["xnli"] == "3.5"
+
+
+def test_without_two_counts_there_is_no_curve(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    for intermediate in (made("none"), made("single", "mnli"), made("single", "csqa")):
+        write_task(folder, "xnli", 50.0, intermediate=intermediate)
+    assert main(["--results", str(folder), "--out", str(tmp_path / "out")]) == 0
+    assert not (tmp_path / "out" / "scaling.csv").exists()
