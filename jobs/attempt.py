@@ -31,6 +31,11 @@ class Attempt:
         return self.folder.attempts / self.id
 
     @property
+    def outcome(self) -> Path:
+        """How the attempt ended, written once."""
+        return self.path / "outcome.json"
+
+    @property
     def first(self) -> bool:
         return self.rank == 0
 
@@ -57,7 +62,7 @@ class Attempt:
 
     def finish(self, state: str, reason: str, **facts: Any) -> None:
         """Write the outcome once: the first rank that has one speaks for all."""
-        path = self.path / "outcome.json"
+        path = self.outcome
         print(f"outcome {state}: {reason}")
         if not path.exists():
             write_json(path, {"state": state, "reason": reason, "rank": self.rank, "ended": time.time(), **facts})

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from types import FrameType
 
 from stilts.runs import RunFolder
@@ -15,8 +16,10 @@ from stilts.training.stopping import Stop
 
 STOP_FILE = "stop"
 _COMMAND_TIMEOUT_S = 30
-# A warning that comes so close to the end of a job is about its time limit; an earlier one is a preemption.
-_NEAR_S = 900.0
+# A warning that comes so close to the end of a job is about its time limit; an earlier one is a preemption. Slurm
+# may be a minute early with it.
+_EARLY_S = 90.0
+_DEFAULT_DELAY_S = 120.0
 
 
 class Stopped(BaseException):
@@ -40,6 +43,12 @@ def install_handlers(stop: Stop) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
         signal.signal(number, handle)
+
+
+def obey(stop: Stop) -> None:
+    """Raise Stopped where somebody has asked for it while a training did its last update: nobody else will."""
+    if stop.asked:
+        raise Stopped(*stop.asked)
 
 
 def ignore_signals() -> None:
@@ -67,7 +76,8 @@ def find_deadline(environment: Mapping[str, str]) -> float | None:
 
 def is_near(deadline: float | None) -> bool:
     """Whether a time limit is so near that a warning is about it."""
-    return deadline is not None and time.time() > deadline - _NEAR_S
+    delay_s = float(os.environ.get("STILTS_SIGNAL_DELAY_S", _DEFAULT_DELAY_S))
+    return deadline is not None and time.time() > deadline - delay_s - _EARLY_S
 
 
 def requeue(job: str) -> str | None:
@@ -96,9 +106,15 @@ def _call(*command: str) -> str:
     return result.stdout if result.returncode == 0 else ""
 
 
-def wait_for_end() -> None:
-    """Ranks that must not end before the first one has put the job back: one that ends would take all with it."""
-    time.sleep(2 * _COMMAND_TIMEOUT_S)
+def wait_for_outcome(path: Path, timeout_s: float) -> bool:
+    """Whether the first rank says within `timeout_s` how the attempt ended: a rank that ends takes all with it."""
+    deadline = time.monotonic() + timeout_s
+    while not path.exists():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+        os.listdir(path.parent)  # makes NFS look again
+    return True
 
 
 def slurm_job() -> str | None:

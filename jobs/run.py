@@ -10,7 +10,6 @@ import argparse
 import ctypes
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,18 +34,21 @@ from jobs.interruption import (  # noqa: E402
     measure_progress,
     requeue,
     slurm_job,
-    wait_for_end,
+    wait_for_outcome,
 )
 from jobs.memory import halve_budget  # noqa: E402
 from jobs.ranks import Place  # noqa: E402
 from jobs.work import Work  # noqa: E402
 from stilts.errors import UserError  # noqa: E402
-from stilts.runs import Run, RunFolder, done_record, write_json  # noqa: E402
+from stilts.runs import Run, RunFolder, done_record, remove_folder, write_json  # noqa: E402
 from stilts.training.heartbeat import Heartbeat  # noqa: E402
-from stilts.training.stopping import Interrupted, OutOfMemory, Stop  # noqa: E402
+from stilts.training.stopping import Interrupted, OutOfMemory, StartOver, Stop  # noqa: E402
 
 # Any exit code but 0 keeps Slurm's afterok children from starting.
 EXIT_FAILED, EXIT_BLOCKED, EXIT_AGAIN, EXIT_STOPPED = 1, 75, 76, 143
+
+# How long a rank waits for the first one's word before it ends the job by its own end.
+OUTCOME_TIMEOUT_S = 20.0
 
 
 def main() -> int:
@@ -78,6 +80,11 @@ def execute(path: Path, attempt_id: str) -> int:
         traceback.print_exc()
         ignore_signals()
         return try_smaller(folder, attempt, problem)
+    except StartOver as problem:
+        ignore_signals()
+        if attempt.first or not wait_for_outcome(attempt.outcome, OUTCOME_TIMEOUT_S):
+            return begin_again(attempt, str(problem))
+        return EXIT_AGAIN
     except Exception as problem:
         traceback.print_exc()
         reason = str(problem) if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
@@ -91,9 +98,8 @@ def leave(folder: RunFolder, attempt: Attempt, stop: Stop, problem: Interrupted 
     A warning about the time limit in an attempt that got nowhere is a failure: the next one would get no further.
     """
     job, reason = slurm_job(), str(problem)
-    if not attempt.first:
-        if job and problem.returns:
-            wait_for_end()
+    # The first rank may wait in a collective for one that was stopped before it: then that one speaks for it.
+    if not attempt.first and (wait_for_outcome(attempt.outcome, OUTCOME_TIMEOUT_S) or not job):
         return EXIT_STOPPED
     (folder.path / STOP_FILE).unlink(missing_ok=True)  # it was obeyed: the next attempt is to work
     if not job or not problem.returns:
@@ -112,13 +118,18 @@ def try_smaller(folder: RunFolder, attempt: Attempt, problem: OutOfMemory) -> in
 
     Any rank may run out of memory; the others wait for it in a collective until they are ended with it.
     """
-    half, job = halve_budget(folder, problem.micro_tokens, attempt.id), slurm_job()
+    half = halve_budget(folder, problem.micro_tokens, attempt.id)
     if half is None:
         attempt.finish("failed", f"{problem}; use a larger GPU, more of them with zero_stage: 3, or a smaller model")
         return EXIT_FAILED
+    return begin_again(attempt, f"{problem}; goes on with half as many")
+
+
+def begin_again(attempt: Attempt, reason: str) -> int:
+    """End an attempt that a fresh process is to follow at once: of the same job, or of the local pool."""
+    job = slurm_job()
     refusal = requeue(job) if job else None
-    told = f"Slurm did not take it back: {refusal}" if refusal else "goes on with half as many"
-    attempt.finish("cancelled", f"{problem}; {told}")
+    attempt.finish("cancelled", f"{reason}; Slurm did not take it back: {refusal}" if refusal else reason)
     return EXIT_AGAIN
 
 
@@ -169,7 +180,9 @@ def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
         more = {"attempt": attempt.id, "job": slurm_job(), "data_root": run.infra.get("data_root"), "facts": facts}
         write_json(folder.done, done_record(run, output, needs, **more))
         if run.stage == "target" and not run.infra.get("keep"):
-            shutil.rmtree(folder.model)  # nothing builds on it, and its predictions are stored
+            remove_folder(folder.model)  # nothing builds on it, and its predictions are stored
+        remove_folder(folder.checkpoints)
+        (folder.path / STOP_FILE).unlink(missing_ok=True)  # it came too late
         attempt.finish("done", "finished")
     return 0
 

@@ -80,13 +80,16 @@ def _caveat(work: Work, name: str, prepared: RunFolder) -> str | None:
     return None
 
 
-def _restart_note(work: Work) -> str | None:
-    """That a training collapsed and was started over with another seed than the one that its row names."""
-    facts = (read_json(work.folder.trained) or {}).get("facts", {})
-    asked, used = work.run.config.get("seed"), facts.get("seed_used")
-    if used is None or used == asked:
-        return None
-    return f"{work.run.id} collapsed with seed {asked} and was trained with seed {used}"
+def _restart_note(work: Work) -> str:
+    """That a training, this one or one that it builds on, collapsed and was started over with another seed than the
+    one that its row names."""
+    notes = []
+    for folder in work.lineage:
+        facts = (read_json(folder.trained) or {}).get("facts", {})
+        asked, used = (read_json(folder.spec) or {})["config"].get("seed"), facts.get("seed_used")
+        if used is not None and used != asked:
+            notes.append(f"{folder.path.name} collapsed with seed {asked} and was trained with seed {used}")
+    return "; ".join(notes)
 
 
 def score_digest(folder: RunFolder) -> str:

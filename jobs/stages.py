@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.guard import trained_before
+from jobs.interruption import obey
 from jobs.memory import read_budget
 from jobs.ranks import meet
 from jobs.scoring import score_digest, score_task
@@ -149,8 +150,9 @@ def _train(work: Work) -> Facts:
     given, own = work.run.config, ("seed", "tasks", "phase", "mask_probability")
     settings = TrainingSettings.model_validate({key: value for key, value in given.items() if key not in own})
     config = settings.model_dump(mode="json") | {key: given[key] for key in own if key in given}
+    config["restarts"] = work.run.infra.get("restarts", 0)
     data = {task: work.prepared_run(task, "train").data for task in config["tasks"]}
-    sources = Sources(encoder, data, pretrained=work.base.path.name.startswith("fetch-"))
+    sources = Sources(encoder, data, pretrained=work.lineage[-1].path.name.startswith("fetch-"))
     world = open_world(work)
     store = _checkpoints(work, world)
     facts = train(config, sources, work.folder.model, world, work.heartbeat, _layout(work), store, work.stop)
@@ -160,6 +162,7 @@ def _train(work: Work) -> Facts:
         parents = {name: work.needs[name] for name in work.run.parents}
         write_json(work.folder.trained, {"digest": work.run.digest, "parents": parents, "facts": facts})
         store.clear()
+        obey(work.stop)
     return dict(facts)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jobs.attempt import Attempt
 from jobs.ranks import Place
-from stilts.runs import Run, RunFolder, read_json
+from stilts.runs import ENCODER_STAGES, Run, RunFolder, read_json
 from stilts.training.heartbeat import Heartbeat
 from stilts.training.stopping import Stop
 
@@ -44,16 +44,14 @@ class Work:
         return next(RunFolder(self.root / name) for name in self.run.parents if name.startswith(stages))
 
     @property
-    def base(self) -> RunFolder:
-        """The run of the pretrained encoder at the head of this run's chain."""
-        folder = self.folder
-        while folder.path.name.startswith(("intermediate-", "target-", "retrieval-")):
-            spec = read_json(folder.spec) or {}
-            names = (
-                name for name in spec["parents"] if name.startswith(("intermediate-", "pretrain-", "fetch-model-"))
-            )
-            folder = RunFolder(self.root / next(names))
-        return folder
+    def lineage(self) -> list[RunFolder]:
+        """This run and the encoders that it builds on, back to the pretrained one."""
+        folders = [self.folder]
+        while folders[-1].path.name.startswith(("intermediate-", "target-", "retrieval-")):
+            spec = read_json(folders[-1].spec) or {}
+            parent = next(name for name in spec["parents"] if name.startswith(ENCODER_STAGES))
+            folders.append(RunFolder(self.root / parent))
+        return folders
 
     def has_prepared(self, task: str, part: str) -> bool:
         """Whether this run was given a task's part: data that is not at hand, and that nobody asked for, is not."""

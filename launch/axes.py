@@ -40,7 +40,7 @@ SETTING_GROUPS: dict[str, type[Settings]] = {
 }
 # Tasks' own settings and mappings are no axes; nor are keys that make no other row: a sweep adds figures to one, and
 # any number of shards gives the same translation.
-_NO_AXES = ("tasks", "sampling", "selection", "deepspeed", "sweep", "shards")
+_NO_AXES = ("tasks", "sampling", "selection", "deepspeed", "sweep", "shards", "restarts")
 _INNER_AXES = (
     "intermediate.sampling.cap",
     "intermediate.selection.points",

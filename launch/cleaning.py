@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ def find_removable(plan: Plan, campaign: Campaign, observations: Mapping[str, Ob
 
     Results stay: DONE, metric files, predictions, logs. A child that is added later has its encoder trained again.
     """
-    needed = _needed(plan, campaign, observations)
+    needed = _needed(plan, campaign, observations) | _kept(plan, campaign)
     found = []
     for run in plan.runs.values():
         if observations[run.id].state != "done":
@@ -41,12 +40,11 @@ def find_removable(plan: Plan, campaign: Campaign, observations: Mapping[str, Ob
     return found
 
 
-def remove(removable: Removable) -> None:
-    """Delete the folder; under another name first, so that half of it is never taken for the whole."""
-    aside = removable.path.with_name(f".{removable.path.name}.removed")
-    shutil.rmtree(aside, ignore_errors=True)
-    removable.path.rename(aside)
-    shutil.rmtree(aside)
+def _kept(plan: Plan, campaign: Campaign) -> set[str]:
+    """Encoders of this plan, where another grid of the campaign folder says `keep: true`."""
+    grids = [read_json(path) or {} for path in campaign.folder.glob("grids/*.json")]
+    others = [grid["grid"] for grid in grids if grid.get("grid", {}).get("name") != plan.grid.name]
+    return set(plan.runs) if any(grid.get("keep") for grid in others) else set()
 
 
 def _needed(plan: Plan, campaign: Campaign, observations: Mapping[str, Observation]) -> set[str]:

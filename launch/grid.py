@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from launch.campaign import Campaign
-from launch.cleaning import find_removable, remove
+from launch.cleaning import find_removable
 from launch.cluster import load_cluster
 from launch.disk import estimate_disk, refuse_too_little, spell_bytes
 from launch.here import prepare_here, run_local
@@ -38,6 +38,7 @@ from launch.spec import find_grid, load_grid
 from launch.submit import submit_arrays
 from launch.summary import summarise
 from stilts.errors import UserError
+from stilts.runs import remove_folder
 
 EPILOG = """\
 A grid names a study; its runs are content-addressed, so the same command again starts only what is missing:
@@ -160,7 +161,7 @@ def collect_garbage(plan: Plan, campaign: Campaign, observations: dict[str, Obse
     """Remove what no run needs any more and say what it was."""
     found = find_removable(plan, campaign, observations)
     for removable in found:
-        remove(removable)
+        remove_folder(removable.path)
         told = f"removed {spell_bytes(removable.bytes):>8}  {removable.path.relative_to(campaign.root)}"
         console.print(told, soft_wrap=True)
     total = spell_bytes(sum(removable.bytes for removable in found))

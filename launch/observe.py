@@ -100,15 +100,15 @@ def _read_done(plan: Plan, campaign: Campaign) -> tuple[dict[str, dict[str, Any]
     """DONE of every run, and why each run that is not done is not."""
     finished = {run_id: campaign.run(run_id).read_done() for run_id in plan.runs}
     unfinished: dict[str, str] = {}
-    removed = _missed_weights(plan, campaign, finished)
     for run in plan.runs.values():
-        why = removed.get(run.id) or _unfinished(run, finished, unfinished)
+        why = _unfinished(run, finished, unfinished)
         if why is not None:
             unfinished[run.id] = why
-    return finished, unfinished
+    # An encoder that is trained again for one child leaves the results of its other children alone.
+    return finished, unfinished | _missed_weights(plan, campaign, unfinished)
 
 
-def _missed_weights(plan: Plan, campaign: Campaign, finished: Mapping[str, dict[str, Any] | None]) -> dict[str, str]:
+def _missed_weights(plan: Plan, campaign: Campaign, unfinished: Mapping[str, str]) -> dict[str, str]:
     """Finished encoders whose weights have been removed and that are needed again by a child, with the reason.
 
     The child may be such an encoder itself, so children are judged first.
@@ -118,9 +118,9 @@ def _missed_weights(plan: Plan, campaign: Campaign, finished: Mapping[str, dict[
     for run in reversed(plan.runs.values()):
         waiting = children.get(run.id)
         encodes = run.id.startswith(ENCODER_STAGES)
-        if encodes and waiting and finished[run.id] and not campaign.run(run.id).model.is_dir():
+        if encodes and waiting and run.id not in unfinished and not campaign.run(run.id).model.is_dir():
             missed[run.id] = f"its weights have been removed, and {waiting} needs them"
-        if finished[run.id] is None or run.id in missed:
+        if run.id in unfinished or run.id in missed:
             children.update((parent, run.id) for parent in run.parents)
     return missed
 

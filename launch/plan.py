@@ -27,7 +27,7 @@ from launch.scale import UPDATES, find_draws
 from launch.spec import Grid
 from stilts.errors import UserError
 from stilts.runs import STAGE_VERSIONS, Run, canonical_json
-from stilts.settings import Settings
+from stilts.settings import Settings, TrainingSettings
 from stilts.tasks.catalogue import INTERMEDIATES, MLM, TRAININGS, training_of
 
 Overrides = tuple[tuple[str, Any], ...]
@@ -114,14 +114,14 @@ class _Planner:
             else:
                 data = self.data.prepared(task, "train", base, recipe["max_length"])
             parents.append(data.id)
-        _, deepspeed = split_deepspeed(bundle.intermediate.deepspeed)
+        settings = bundle.intermediate
         sizes = {task: INTERMEDIATES[task].examples for task in config["tasks"] if task != MLM}
         if row.translated:
             sizes = {task: size * (1 + len(bundle.translation.languages)) for task, size in sizes.items()}
         sizes[MLM] = bundle.mlm.sentences
         own = tuple(task for task in config["tasks"] if task in (config.get("phase", task), MLM))
         slug = f"{row.name}-s{seed}"
-        return self._put("intermediate", slug, config, tuple(parents), own, row=row, sizes=sizes, deepspeed=deepspeed)
+        return self._put("intermediate", slug, config, tuple(parents), own, row=row, sizes=sizes, settings=settings)
 
     def _prefix(self, row: Row, seed: int, overrides: Overrides) -> Run:
         """The encoder of all phases but the last. A fixed number of updates is cut by the last phase's share, so the
@@ -141,10 +141,9 @@ class _Planner:
         data = self.data.prepared(training, "train", base, length)
         scores = tuple(self.data.prepared(name, "scored", base, length).id for name in self.data.served(training))
         config = training_config({training: recipe}, bundle.target, seed)
-        _, deepspeed = split_deepspeed(bundle.target.deepspeed)
         slug = f"{training}-{row.name}-s{seed}"
         parents = (encoder.id, data.id)
-        return self._put("target", slug, config, parents, (training,), scores, row=row, deepspeed=deepspeed)
+        return self._put("target", slug, config, parents, (training,), scores, row=row, settings=bundle.target)
 
     def _retrieval(self, target: str, row: Row, seed: int, overrides: Overrides) -> Run:
         """Scoring without training: the pretrained encoder's run has no seed and is shared by all of them."""
@@ -168,7 +167,7 @@ class _Planner:
         scores: tuple[str, ...] = (),
         row: Row | None = None,
         sizes: Mapping[str, int] | None = None,
-        deepspeed: Mapping[str, Any] | None = None,
+        settings: TrainingSettings | None = None,
     ) -> Run:
         """Add a run with its resources and label, unless it is there."""
         infra: dict[str, Any] = {}
@@ -183,8 +182,10 @@ class _Planner:
         infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second, sizes or {}) if gpus else 0.0
         if config.get("kind") == "data" and "source" not in config and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
-        if deepspeed:
-            infra["deepspeed"] = dict(deepspeed)
+        if settings is not None:
+            _, deepspeed = split_deepspeed(settings.deepspeed)
+            infra |= {"deepspeed": deepspeed} if deepspeed else {}
+            infra |= {"restarts": settings.restarts} if settings.restarts else {}
         if row is not None:
             infra["label"] = {"model": row.model_name, "intermediate": row.intermediate, "variant": row.variant}
             infra["label"] |= {"draw": self.draws.get(frozenset(row.tasks)), "recipe": self._recipe(run)}

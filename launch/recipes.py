@@ -74,7 +74,8 @@ def variant_text(bundle: Bundle, mode: str, mlm: bool, translated: bool, scratch
 def _shown(settings: Settings) -> dict[str, Any]:
     """Settings that differ from their defaults, but for those that do not change a row's figures."""
     changed = settings.changed()
-    for key in ("sweep", "shards"):  # more figures of the same row; the same translation in other pieces
+    # More figures of the same row; the same translation in other pieces; further tries where there is no result yet.
+    for key in ("sweep", "shards", "restarts"):
         changed.pop(key, None)
     if "deepspeed" in changed:
         changed["deepspeed"], _ = split_deepspeed(changed["deepspeed"])
@@ -116,7 +117,10 @@ def intermediate_config(row: Row, bundle: Bundle, seed: int) -> dict[str, Any]:
     if not (phase and settings.replay):
         return training_config(recipes, settings, seed, bundle.mlm if row.mlm else None)
     replayed = {task: recipe_of(INTERMEDIATES[task], settings, several=False) for task in before}
-    config = training_config(recipes, settings, seed, bundle.mlm if row.mlm else None, replayed)
+    if row.mlm:
+        raise UserError(f"{row.name}: `replay` beside masked language modelling has no rule; leave one of them out")
+    config = training_config(recipes, settings, seed, None, replayed)
+    config.pop("sampling", None)  # the share is the rule
     return {**config, "replay": settings.replay, "phase": tasks[0]}
 
 

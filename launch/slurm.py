@@ -214,7 +214,8 @@ def sbatch_parameters(
     if resources.gpus:
         by_gres = cluster.gpu_option == "gres"
         gpus = {"gres": f"gpu:{resources.gpus}"} if by_gres else {"gpus_per_node": resources.gpus}
-    setup = [*cluster.setup, "export PYTHONDONTWRITEBYTECODE=1"]
+    delay = f"export STILTS_SIGNAL_DELAY_S={cluster.signal_delay_s}"
+    setup = [*cluster.setup, "export PYTHONDONTWRITEBYTECODE=1", delay]
     if cluster.scratch:
         setup.append(f'export STILTS_SCRATCH="{cluster.scratch}"')
     optional = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -196,6 +197,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """`write_text` of readable JSON."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def remove_folder(path: Path) -> None:
+    """Delete a folder, if it is there; under another name first, so that half of it is never taken for the whole."""
+    aside = path.with_name(f".{path.name}.removed")
+    shutil.rmtree(aside, ignore_errors=True)
+    if path.is_dir():
+        path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def file_digest(path: Path) -> str:

@@ -58,6 +58,28 @@ def test_weights_go_when_nothing_needs_them_and_come_back_when_something_does(st
     assert metrics == {path: path.read_bytes() for path in metrics}, "the children found the very weights they know"
 
 
+def test_an_encoder_that_comes_back_leaves_its_other_children_alone(study: Study) -> None:
+    """Runs after the test above: the encoder is there again. A child that must be scored anew needs it, the others
+    do not; and a child that is stale is a child that waits."""
+    study.launch("--gc")
+    target = study.find("target-xnli-mnli-")
+    done = study.root / target / "DONE"
+    record = json.loads(done.read_text())
+    record["needs"] = {need: output + ("x" if "scored" in need else "") for need, output in record["needs"].items()}
+    done.write_text(json.dumps(record))
+    encoder = study.find("intermediate-mnli-")
+    assert set(study.plan()["submits"]) == {encoder, target}
+    study.launch()
+    assert set(study.states().values()) == {"done"}
+
+
+def test_another_grid_of_the_folder_may_keep_what_this_one_would_remove(study: Study, tmp_path: Path) -> None:
+    other = Study(tmp_path, {**GRID, "name": "keeper", "keep": True}, ("--executor", "local"))
+    options = ("--grid", str(other.path), "--root", str(study.root), "--executor", "local")
+    other.run(other.command("launch/grid.py", *options))
+    assert "0 folders" in study.launch("--gc").stdout
+
+
 def test_keep_keeps_everything(tmp_path: Path) -> None:
     study = Study(
         tmp_path, {**GRID, "keep": True, "axes": {**GRID["axes"], "target": ["xnli"]}}, ("--executor", "local")

@@ -6,6 +6,7 @@ and `COMPLETE`, which is written when every file is on disk, with their sizes an
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -94,11 +95,8 @@ class CheckpointStore:
             if self.world.first:
                 shutil.rmtree(path, ignore_errors=True)
             return problem or "another rank could not write its part"
-        if self.world.first:
-            self._complete(path, step, facts)
-            self._rotate(path)
-        self.world.wait()
-        return None
+        problem = self._complete(path, step, facts) if self.world.first else None
+        return "COMPLETE cannot be written" if self.world.agree(int(problem is not None)) else None
 
     def clear(self) -> None:
         """Remove all: the training is finished (or starts anew)."""
@@ -150,17 +148,21 @@ class CheckpointStore:
             return f"{path.name}: {error}"
         return None
 
-    def _complete(self, path: Path, step: int, facts: Mapping[str, Any]) -> None:
+    def _complete(self, path: Path, step: int, facts: Mapping[str, Any]) -> str | None:
         files = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
         record: dict[str, Any] = {"schema": SCHEMA, "identity": self.identity, "step": step}
         record |= {"world_size": self.world.size, "deepspeed": metadata.version("deepspeed")}
-        write_json(path / "COMPLETE", {**record, "files": files, "time": time.time(), "facts": dict(facts)})
-
-    def _rotate(self, newest: Path) -> None:
-        for path in self.folder.glob("step-*"):
-            if path != newest:
-                (path / "COMPLETE").unlink(missing_ok=True)  # first: half a folder must not look complete
-                shutil.rmtree(path, ignore_errors=True)
+        try:
+            write_json(path / "COMPLETE", {**record, "files": files, "time": time.time(), "facts": dict(facts)})
+        except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)
+            return str(error)
+        for other in self.folder.glob("step-*"):
+            if other != path:
+                with contextlib.suppress(OSError):
+                    (other / "COMPLETE").unlink(missing_ok=True)  # first: half a folder must not look complete
+                shutil.rmtree(other, ignore_errors=True)
+        return None
 
 
 def _fault(path: Path, size: int) -> str | None:

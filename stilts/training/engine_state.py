@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from stilts.errors import UserError
-
 # Numbers of a loss scaler (fp16) that change while it works.
 _SCALER_KEYS = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
 
@@ -27,20 +25,20 @@ def read_state(engine: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, {key: getattr(scaler, key) for key in _SCALER_KEYS if hasattr(scaler, key)}
 
 
-def restore_state(engine: Any, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
-    """Put a state into a fresh engine of the same model, layout and world (a collective).
-
-    Raises UserError where tensors are missing, left over or of another shape; then the engine must not be used.
-    """
+def find_misfit(engine: Any, tensors: dict[str, torch.Tensor]) -> str | None:
+    """Why a state cannot be put into an engine: tensors that are missing, left over or of another size."""
     masters = _masters(engine)
     wrong = {int(name.partition(".")[0]) for name in tensors} ^ set(range(len(masters)))
-    wrong |= {
-        number
-        for number, master in enumerate(masters)
-        if f"{number}.weight" in tensors and tensors[f"{number}.weight"].numel() != master.numel()
-    }
-    if wrong:
-        raise UserError(f"its tensors do not fit this model (groups {', '.join(map(str, sorted(wrong)))})")
+    for number, master in enumerate(masters):
+        saved = tensors.get(f"{number}.weight")
+        if saved is None or saved.numel() != master.numel():
+            wrong.add(number)
+    return f"its tensors do not fit this model (groups {', '.join(map(str, sorted(wrong)))})" if wrong else None
+
+
+def restore_state(engine: Any, tensors: dict[str, torch.Tensor], facts: dict[str, Any]) -> None:
+    """Put a state that fits into a fresh engine of the same model, layout and world (a collective)."""
+    masters = _masters(engine)
     for number, master in enumerate(masters):
         mine = {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{number}.")}
         master.data.copy_(mine.pop("weight").view_as(master))

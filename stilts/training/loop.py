@@ -14,7 +14,7 @@ from stilts.model.multitask import Multitask
 from stilts.training.batches import Masking, Update, assemble
 from stilts.training.checkpoints import CheckpointStore
 from stilts.training.engine import Updater, build_engine, full_weights
-from stilts.training.engine_state import count_bytes, read_state, restore_state
+from stilts.training.engine_state import count_bytes, find_misfit, read_state, restore_state
 from stilts.training.examples import TrainingSet
 from stilts.training.heartbeat import Heartbeat
 from stilts.training.losses import LossLog
@@ -123,6 +123,13 @@ class _Loop:
         facts = checkpoint.record["facts"]
         tensors = checkpoint.tensors(self.world.rank)
         losses = tensors.pop("losses").tolist()
+        problem = find_misfit(self.engine, tensors)
+        if self.world.agree(int(problem is not None)):
+            if self.world.first:
+                told = problem or "its tensors do not fit the model of another rank"
+                print(f"{checkpoint.path.name} is not used: {told}; the training starts from its parent", flush=True)
+            self.log.start([])
+            return 0
         restore_state(self.engine, tensors, facts["engine"])
         self.judge.history[:] = facts["dev"]
         if facts["has_best"]:

@@ -18,12 +18,15 @@ POOL_BATCHES = 8
 
 @dataclass(frozen=True)
 class Share:
-    """One task's part in a training. `examples` counts training examples; for span and tagging these are windows."""
+    """One task's part in a training. `examples` counts training examples; for span and tagging these are windows.
+
+    `order` is what the order of the examples depends on beside the seed and the task."""
 
     task: str
     examples: int
     batch_size: int
     epochs: int
+    order: str = ""
 
     @property
     def epoch_batches(self) -> int:
@@ -84,7 +87,7 @@ class Mixture:
         """The task of an update and its examples, int64."""
         share = self.shares[self._draws[update]]
         epoch, index = divmod(int(self._turns[update]), share.epoch_batches)
-        order = _permutation(self.seed, share.task, epoch, share.examples)
+        order = _permutation(self.seed, share.task, epoch, share.examples, share.order)
         return share.task, order[index * share.batch_size : (index + 1) * share.batch_size]
 
     @cached_property
@@ -152,5 +155,6 @@ class Pools:
 
 
 @lru_cache(maxsize=32)
-def _permutation(seed: int, task: str, epoch: int, examples: int) -> np.ndarray:
-    return numpy_generator(seed, "epoch", task, epoch).permutation(examples)
+def _permutation(seed: int, task: str, epoch: int, examples: int, order: str = "") -> np.ndarray:
+    own = (order,) if order else ()
+    return numpy_generator(seed, "epoch", task, epoch, *own).permutation(examples)

@@ -38,6 +38,10 @@ class Interrupted(Exception):
         self.returns = returns
 
 
+class StartOver(Exception):
+    """A training collapsed and is to start over, in a fresh process, with its next seed."""
+
+
 class OutOfMemory(Exception):
     """The GPU's memory does not hold micro-batches of `micro_tokens`."""
 
@@ -65,6 +69,11 @@ class Stop:
         # After a warning there may come a SIGTERM, which does not take back that the job should return.
         if self._asked is None or asked[0] > self._asked[0]:
             self._asked = asked
+
+    @property
+    def asked(self) -> tuple[str, bool] | None:
+        """The reason that was given, and whether to return; None where nobody has asked."""
+        return None if self._asked is None else (self._asked[1], self._asked[0] == Request.STOP_AND_RETURN)
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ from stilts.training.randomness import derive_seed
 from stilts.training.save import save_model
 from stilts.training.selection import Judge
 from stilts.training.settings import LAYOUT, Layout, Settings
-from stilts.training.stopping import Stop
+from stilts.training.stopping import StartOver, Stop
 from stilts.training.world import World, init_distributed
 
 # A small training set may well end at chance; a collapse is told of large ones (Phang et al. train PAWS-X on 49,401).
@@ -60,19 +60,21 @@ def train(
 ) -> dict[str, Any]:
     """Fine-tune an encoder and save it, with its fresh heads trained, to `out`.
 
-    Every rank calls this, the first one writes. A training that collapses (`collapse: stop`) starts over with the next
-    seed, at most `restarts` times. Returns facts for the run's record: losses, updates, tokens, seconds, pad_share,
-    dev scores, the seed that was used and how it was computed. Raises Collapsed, and what `optimise` raises.
+    Every rank calls this, the first one writes. Returns facts for the run's record: losses, updates, tokens, seconds,
+    pad_share, dev scores, the seed that was used and how it was computed. A training that collapses (`collapse: stop`)
+    raises StartOver, at most `restarts` times, and the next call takes the next seed; then Collapsed. Raises what
+    `optimise` raises.
     """
     init_distributed(world)
     heartbeat.beat("load", 0, 1)
     restarts = _Restarts(heartbeat.folder / "restarts.json", config, world, store)
-    while True:
-        training = _set_up({**config, "seed": restarts.seed}, sources, _resumed_layout(store, layout))
-        weights, facts = optimise(training, world, heartbeat, store, stop)
-        collapsed = _find_collapse(config, training) if sources.pretrained else []
-        if not collapsed or not restarts.again(collapsed):
-            break
+    # Which examples there are stays with the seed that was asked for; heads, order and dropout take the next one.
+    seeds = {"seed": restarts.seed, "data_seed": config["seed"]}
+    training = _set_up({**config, **seeds}, sources, _resumed_layout(store, layout))
+    weights, facts = optimise(training, world, heartbeat, store, stop)
+    collapsed = _find_collapse(config, training) if sources.pretrained else []
+    if world.agree(int(world.first and bool(collapsed))):
+        restarts.start_over(collapsed)
     if world.first:
         save_model(weights, training.model.specs, sources.encoder, type(training.model.encoder).__name__, out)
     world.wait()
@@ -98,12 +100,12 @@ class _Restarts:
         asked = int(self.config["seed"])
         return derive_seed(asked, "restart", self.count) % 2**31 if self.count else asked
 
-    def again(self, collapsed: Sequence[str]) -> bool:
-        """Whether to start over; raises Collapsed where no restart is left."""
+    def start_over(self, collapsed: Sequence[str]) -> None:
+        """Raises StartOver, or Collapsed where no restart is left; a warning where that is all that is asked for."""
         told = f"seed {self.seed}: at chance on dev: {', '.join(collapsed)}"
         if self.config["collapse"] == "warn":
             print(f"warning: {told}", flush=True)
-            return False
+            return
         if self.count == self.config["restarts"]:
             raise Collapsed(
                 f"{told}, after {self.count + 1} attempts; set restarts: {self.count + 2} in the grid to try further "
@@ -111,13 +113,12 @@ class _Restarts:
             )
         self.collapsed, self.count = [*self.collapsed, told], self.count + 1
         if self.world.first:
-            print(f"{told}; starts over with seed {self.seed}", flush=True)
+            if self.store:
+                self.store.clear()  # first: the next seed must not go on from this one's checkpoint
             identity = self.store.identity if self.store else ""
             write_json(self.path, {"identity": identity, "collapsed": self.collapsed})
-            if self.store:
-                self.store.clear()
         self.world.wait()
-        return True
+        raise StartOver(f"{told}; starts over with seed {self.seed}")
 
 
 def _find_collapse(config: Mapping[str, Any], training: Training) -> list[str]:
@@ -135,7 +136,9 @@ def _resumed_layout(store: CheckpointStore | None, layout: Layout) -> Layout:
     if checkpoint is None:
         return layout
     kept = checkpoint.record["facts"]["layout"]
-    return replace(layout, micro_tokens=min(kept["micro_tokens"], layout.micro_tokens), zero_stage=kept["zero_stage"])
+    most = min(kept["micro_tokens"], layout.micro_tokens)
+    # DeepSpeed's own keys may lay its buffers out in another order.
+    return replace(layout, micro_tokens=most, zero_stage=kept["zero_stage"], deepspeed=kept["deepspeed"])
 
 
 def _set_up(config: Mapping[str, Any], sources: Sources, layout: Layout) -> Training:
@@ -169,13 +172,14 @@ def open_training_set(prepared: Prepared, task: str, config: Mapping[str, Any]) 
     """The task's training examples, in English and whatever other languages were prepared, cut to `max_examples` and
     with permuted labels where the configuration says so. Both depend on the seed and the task, not on other tasks."""
     names = sorted(name for name in prepared.sets if name.startswith("train."))
+    seed = config.get("data_seed", config["seed"])
     if not names:
         raise UserError(f"{task}: the prepared data has no training set; it has: {', '.join(prepared.sets)}")
     training_set = TrainingSet.join([TrainingSet.of(prepared.open(name)) for name in names])
     if config["max_examples"] is not None:
-        training_set = training_set.keep_first(config["max_examples"], config["seed"], task)
+        training_set = training_set.keep_first(config["max_examples"], seed, task)
     if config["shuffle_labels"]:
-        training_set = training_set.shuffle_labels(config["seed"], task)
+        training_set = training_set.shuffle_labels(seed, task)
     return training_set
 
 
@@ -183,13 +187,23 @@ def plan_mixture(config: Mapping[str, Any], sets: Mapping[str, TrainingSet]) -> 
     """Which task and examples each update takes."""
     recipes = config["tasks"]
     shares = [
-        Share(task, len(training_set), recipes[task]["batch_size"], recipes[task].get("epochs", 1))
+        Share(
+            task, len(training_set), recipes[task]["batch_size"], recipes[task].get("epochs", 1), _order(config, task)
+        )
         for task, training_set in sets.items()
     ]
     sampling = config["sampling"]
     if config["replay"]:
         return _plan_replay(config, shares)
     return Mixture(shares, sampling["cap"], config["seed"], weigh(shares, sampling), config["updates"])
+
+
+def _order(config: Mapping[str, Any], task: str) -> str:
+    """What the order of a task's examples depends on beside the seed: in every phase of a sequence the text, and the
+    examples of earlier tasks that are replayed, come in another order."""
+    if task == MLM:
+        return "+".join(sorted(other for other in config["tasks"] if other != MLM))
+    return str(config["phase"]) if config["replay"] and task != config["phase"] else ""
 
 
 def _plan_replay(config: Mapping[str, Any], shares: Sequence[Share]) -> Mixture:

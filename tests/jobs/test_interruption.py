@@ -146,6 +146,17 @@ def test_a_killed_run_ends_as_the_undisturbed_one(bench: Bench, case: Case) -> N
     assert not folder.checkpoints.exists()
 
 
+@pytest.mark.parametrize("signal", ["USR2", "TERM"])
+def test_a_signal_in_the_last_update_stops_before_scoring(bench: Bench, signal: str) -> None:
+    undisturbed, folder = bench.finish("target", 1), bench.place("target", 1, f"last-{signal}")
+    codes = bench.striker.attempt(folder.path, "one", 2, Fault(signal, "dev", 4))
+    assert codes[0] == 143
+    assert folder.trained.exists()
+    assert not folder.metrics.exists()
+    assert bench.striker.attempt(folder.path, "two", 2) == [0, 0]
+    assert results(folder) == results(undisturbed)
+
+
 @pytest.mark.parametrize("stage", [0, 1])
 def test_a_gpu_without_memory_goes_on_with_half_the_micro_batch(bench: Bench, stage: int) -> None:
     folder, ranks = bench.place("target", stage, f"memory-{stage}", micro_tokens=1100), ranks_of(stage)

@@ -339,16 +339,22 @@ def test_replay_is_nothing_to_other_regimes_and_a_replayed_task_keeps_its_own_ra
 
 
 def test_how_a_training_is_judged_is_part_of_it() -> None:
-    given = {"selection": {"points": 4, "examples": 100}, "collapse": "warn", "restarts": 2}
+    given = {"selection": {"points": 4, "examples": 100}, "collapse": "warn"}
     plan = plan_of(study(["mnli"], intermediate=given))
     config = one(plan, "intermediate-").config
     assert {key: config[key] for key in given} == given
     assert variants(plan)["single", False, False] == (
-        "intermediate.collapse=warn; intermediate.restarts=2; intermediate.selection.examples=100; "
-        "intermediate.selection.points=4"
+        "intermediate.collapse=warn; intermediate.selection.examples=100; intermediate.selection.points=4"
     )
-    axes = {"intermediate.selection.points": [10, 0], "target.restarts": [0, 2]}
+    axes = {"intermediate.selection.points": [10, 0], "target.collapse": ["stop", "off"]}
     assert len({row for row, _ in plan_of(study(["mnli"], axes=axes)).cells}) == 4
+
+
+def test_further_tries_change_no_run_that_has_a_result() -> None:
+    plain, retried = plan_of(study(["mnli"])), plan_of(study(["mnli"], target={"restarts": 2}))
+    assert set(plain.runs) == set(retried.runs)
+    assert {run.infra.get("restarts") for run in retried.runs.values() if run.stage == "target"} == {2}
+    assert {run.infra.get("restarts") for run in retried.runs.values() if run.stage != "target"} == {None}
 
 
 def test_models_are_kept_where_the_grid_says_so() -> None:

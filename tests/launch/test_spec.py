@@ -370,7 +370,7 @@ def _keys_below(model: type[BaseModel]) -> dict[str, set[str]]:
 
 
 def test_the_permitted_axes() -> None:
-    no_axes = ("tasks", "sampling", "selection", "deepspeed")
+    no_axes = ("tasks", "sampling", "selection", "deepspeed", "restarts")
     training = [key for key in TRAINING.split() if key not in no_axes] + ["selection.points", "selection.examples"]
     groups = {
         "pretrain": PERMITTED["PretrainSettings"].split(),

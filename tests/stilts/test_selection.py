@@ -23,6 +23,7 @@ from stilts.training.checkpoints import CheckpointStore
 from stilts.training.heartbeat import Heartbeat
 from stilts.training.save import WEIGHTS_FILE
 from stilts.training.selection import DevSet, Judge, choose_points, primary_score, take_first
+from stilts.training.stopping import StartOver
 from stilts.training.train import Collapsed, Sources
 from stilts.training.world import World
 from tests.stilts.prepared_folders import draw_examples, training_config, write_encoder, write_prepared
@@ -186,6 +187,9 @@ def test_small_sets_and_models_from_scratch_are_not_told_of(
 def test_a_collapse_starts_over_with_the_next_seed(
     encoder: Path, data: dict[str, Path], tmp_path: Path, collapsing: list[int]
 ) -> None:
+    for _ in range(2):
+        with pytest.raises(StartOver, match=r"at chance on dev: mnli 33.0 .*; starts over with seed"):
+            run(encoder, data, tmp_path, "mnli", restarts=3)
     facts = run(encoder, data, tmp_path, "mnli", restarts=3)
     assert len(collapsing) == 3
     record = json.loads((tmp_path / "restarts.json").read_text())
