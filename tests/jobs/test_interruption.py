@@ -125,7 +125,7 @@ def test_a_killed_run_ends_as_the_undisturbed_one(bench: Bench, case: Case) -> N
     kind, stage, signal, moment = case
     undisturbed, ranks = bench.finish(kind, stage), ranks_of(stage)
     folder = bench.place(kind, stage, "-".join(map(str, case)))
-    count = {"first": 1, "backward": 17, "between": 9, "dev": 3, "write": 5}[moment]
+    count = {"first": 1, "backward": 11, "between": 9, "dev": 3, "write": 5}[moment]
     # A rank that scores dev is struck first; else the last one, so that the others have to be told.
     struck = ranks - 1 if moment != "dev" else 0
     codes = bench.striker.attempt(folder.path, "one", ranks, Fault(signal, moment, count, struck))
