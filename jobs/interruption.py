@@ -67,7 +67,7 @@ def find_deadline(environment: Mapping[str, str]) -> float | None:
     job = environment.get("SLURM_JOB_ID")
     if job is None or environment.get("SLURM_PROCID", "0") != "0":
         return None
-    answer = _call("squeue", "--noheader", f"--jobs={job}", "--format=%e")
+    answer, _ = call("squeue", "--noheader", f"--jobs={job}", "--format=%e")
     try:
         return datetime.fromisoformat(answer.strip().splitlines()[0]).timestamp()
     except (ValueError, IndexError):
@@ -82,13 +82,7 @@ def is_near(deadline: float | None) -> bool:
 
 def requeue(job: str) -> str | None:
     """Give this job (as 12 or 12_3) back to the queue; returns why Slurm refused, None where it did not."""
-    try:
-        result = subprocess.run(
-            ["scontrol", "requeue", job], capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return None if result.returncode == 0 else (result.stderr.strip() or f"exit code {result.returncode}")
+    return call("scontrol", "requeue", job)[1]
 
 
 def measure_progress(folder: RunFolder) -> list[object]:
@@ -98,12 +92,15 @@ def measure_progress(folder: RunFolder) -> list[object]:
     return [checkpoints[-1:], folder.trained.exists(), *written]
 
 
-def _call(*command: str) -> str:
+def call(*command: str) -> tuple[str, str | None]:
+    """What one of Slurm's commands prints, and why it failed, None where it did not."""
     try:
         result = subprocess.run(command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout if result.returncode == 0 else ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", str(error)
+    if result.returncode:
+        return "", result.stderr.strip() or f"exit code {result.returncode}"
+    return result.stdout, None
 
 
 def wait_for_outcome(path: Path, timeout_s: float) -> bool:

@@ -11,7 +11,6 @@ import ctypes
 import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -27,6 +26,7 @@ from jobs.guard import Blocked, already_done, trained_before, verify_needs  # no
 from jobs.interruption import (  # noqa: E402
     STOP_FILE,
     Stopped,
+    call,
     find_deadline,
     ignore_signals,
     install_handlers,
@@ -221,11 +221,8 @@ def die_with_parent(parent: int) -> None:
 def _rename_job(name: str) -> None:
     """An array has one name; a starting element takes its run's, keeping the tag by which it is found."""
     # As `12_3`: the plain id of an array's last element is that of the whole array.
-    command = ["scontrol", "update", f"JobId={slurm_job()}", f"JobName={name}"]
-    try:
-        subprocess.run(command, timeout=30, capture_output=True, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return  # a site may forbid it, and only the display suffers
+    # A site may forbid it, and only the display suffers.
+    call("scontrol", "update", f"JobId={slurm_job()}", f"JobName={name}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,17 +57,11 @@ class CheckpointStore:
     identity: str
     world: World
     longest_interval_s: float = LONGEST_INTERVAL_S
-    _newest: Checkpoint | None = None
-    _looked: bool = False
 
+    @cached_property
     def newest(self) -> Checkpoint | None:
         """The newest complete checkpoint that was there at the first call, of this identity and world (a collective);
         the log names every other one and why it is not used."""
-        if not self._looked:
-            self._newest, self._looked = self._look(), True
-        return self._newest
-
-    def _look(self) -> Checkpoint | None:
         found = next(self._usable(), None) if self.world.first else None
         step = self.world.agree(found.step + 1 if found else 0) - 1
         if step < 0:
@@ -100,23 +95,21 @@ class CheckpointStore:
 
     def clear(self) -> None:
         """Remove all: the training is finished (or starts anew)."""
-        self._newest = None
+        self.__dict__.pop("newest", None)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _usable(self) -> Iterator[Checkpoint]:
         for path in sorted(self.folder.glob("step-*"), reverse=True):
-            problem = self._find_fault(path)
-            if problem is None:
-                record = read_json(path / "COMPLETE") or {}
-                yield Checkpoint(path, int(record["step"]), record)
-            else:
+            record = read_json(path / "COMPLETE")
+            if problem := self._find_fault(path, record):
                 print(f"checkpoint {path.name} is not used: {problem}", flush=True)
+            elif record is not None:
+                yield Checkpoint(path, int(record["step"]), record)
 
-    def _find_fault(self, path: Path) -> str | None:
+    def _find_fault(self, path: Path, record: Mapping[str, Any] | None) -> str | None:
         """Why a checkpoint cannot be used; None where it can."""
         if not (path / "COMPLETE").exists():
             return "it was not finished (COMPLETE is missing)"
-        record = read_json(path / "COMPLETE")
         if record is None or record.get("schema") != SCHEMA:
             return "its COMPLETE cannot be read"
         if record["identity"] != self.identity:

@@ -116,7 +116,7 @@ class _Loop:
 
     def _resume(self) -> int:
         """Go back to the newest checkpoint; returns the number of updates that are done."""
-        checkpoint = self.store.newest() if self.store else None
+        checkpoint = self.store.newest if self.store else None
         if checkpoint is None:
             self.log.start([])
             return 0

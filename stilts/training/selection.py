@@ -19,7 +19,6 @@ import torch
 from stilts.data.prepared import Prepared, PreparedSet
 from stilts.evaluation.predict import MAX_TOKENS, Classifier, run_model
 from stilts.model.multitask import Multitask
-from stilts.tasks.catalogue import TRAININGS
 from stilts.tasks.columns import task_metrics
 from stilts.tasks.families import family, finish_tables
 from stilts.training.engine import full_weights
@@ -51,7 +50,7 @@ class DevSet:
         module = family(self.prepared.family)
         table = module.decode(self.prepared, self.examples, outputs)
         metrics: dict[str, float] = module.score(
-            finish_tables(self.prepared.family, name, {DEV_SET: table})[DEV_SET], task_metrics(_scored_as(name))
+            finish_tables(self.prepared.family, name, {DEV_SET: table})[DEV_SET], task_metrics(name)
         )
         return metrics
 
@@ -121,7 +120,7 @@ class Judge:
         scores = {dev.task: dev.score(engine.module, pad_id, world.device) for dev in self.sets}
         engine.train()
         figure = fmean(primary_score(metrics) for metrics in scores.values())
-        before = max((record["score"] for record in self.history), default=-math.inf)
+        before = self.chosen["score"] if self.chosen else -math.inf
         # The first rank's word: in half precision two devices may differ in the last digit.
         improved = bool(world.agree(int(world.first and figure > before)))
         self.history.append({"update": update, "score": figure, "tasks": scores})
@@ -145,8 +144,3 @@ class Judge:
 
 def _against_chance(metrics: Mapping[str, float]) -> float:
     return metrics["accuracy"] if next(iter(metrics)) == "accuracy" else primary_score(metrics)
-
-
-def _scored_as(task: str) -> str:
-    """The task whose metrics a training is judged by."""
-    return TRAININGS[task].serves[0] if task in TRAININGS else task

@@ -132,7 +132,7 @@ def _find_collapse(config: Mapping[str, Any], training: Training) -> list[str]:
 def _resumed_layout(store: CheckpointStore | None, layout: Layout) -> Layout:
     """The micro-batches of the attempt that this one continues, because other ones would draw other dropout; smaller
     ones where this attempt was given less."""
-    checkpoint = store.newest() if store else None
+    checkpoint = store.newest if store else None
     if checkpoint is None:
         return layout
     kept = checkpoint.record["facts"]["layout"]
