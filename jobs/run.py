@@ -173,7 +173,8 @@ def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
         set_environment(Path(caches), run.stage)
         from jobs.stages import run_stage
 
-        output, facts = run_stage(Work(run, folder, attempt, place, Heartbeat(folder.path, place.rank), needs, stop))
+        heartbeat = Heartbeat(folder.path, place.rank, run.infra.get("report_to", ()))
+        output, facts = run_stage(Work(run, folder, attempt, place, heartbeat, needs, stop))
     # The work is done. Python gives its signal handlers back before it ends, and a warning would kill it then.
     ignore_signals()
     if attempt.first:

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from stilts.training.checkpoints import CheckpointStore
     from stilts.training.world import World
 
-# Tokens of a micro-batch where no resource rule says how many. Not measured on a GPU: XLM-R Large with 8,192 should
-# fit into 24 GB in bf16; a GPU that runs out of memory halves them.
-MICRO_TOKENS = {"cpu": 4096, "cuda": 8192}
-
 
 def run_stage(work: Work) -> tuple[str, Facts]:
     """Do the work of one run; returns the digest of what it made and facts for its DONE record."""
@@ -171,8 +167,8 @@ def _layout(work: Work) -> Layout:
     resources = work.run.infra.get("resources", {})
     names = ("micro_tokens", "zero_stage", "activation_checkpointing")
     given = {name: resources[name] for name in names if resources.get(name) is not None}
-    most = given.get("micro_tokens", MICRO_TOKENS[work.device.type])
-    given["micro_tokens"] = min(most, read_budget(work.folder) or most)
+    known = [tokens for tokens in (given.get("micro_tokens"), read_budget(work.folder)) if tokens]
+    given["micro_tokens"] = min(known, default=None)
     return Layout(**given, deepspeed=work.run.infra.get("deepspeed", {}))
 
 

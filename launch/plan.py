@@ -182,6 +182,8 @@ class _Planner:
         infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second, sizes or {}) if gpus else 0.0
         if config.get("kind") == "data" and "source" not in config and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
+        if self.plan.grid.report_to and stage in ("pretrain", "intermediate", "target"):
+            infra["report_to"] = self.plan.grid.report_to
         if settings is not None:
             _, deepspeed = split_deepspeed(settings.deepspeed)
             infra |= {"deepspeed": deepspeed} if deepspeed else {}

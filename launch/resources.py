@@ -20,7 +20,7 @@ ONE_RANK_STAGES = ("fetch", "translate", "prepare", "retrieval")
 class Resources(Settings):
     """One resource class, for each node: `ranks` Slurm tasks with `cpus` cores each, and `gpus` (one for each rank).
 
-    `micro_tokens`: tokens, pads included, in one forward pass of a rank; None: 8192 on a GPU, 4096 without one.
+    `micro_tokens`: tokens, pads included, in one forward pass of a rank; None: as many as the memory holds.
     `checkpoint_min`: the longest time between two checkpoints, in minutes; None: as the jobs have it.
     """
 

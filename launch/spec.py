@@ -52,8 +52,9 @@ class Grid(Settings):
     retrieval: RetrievalSettings = RetrievalSettings()
     resources: list[ResourceRule] = Field(default_factory=list)
     keep: bool = False
+    report_to: list[Literal["tensorboard"]] = Field(default_factory=list)
 
-    @field_validator("hub", mode="before")
+    @field_validator("hub", "report_to", mode="before")
     @classmethod
     def _one_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value

@@ -57,6 +57,12 @@ def count_bytes(engine: Any) -> int:
     return sum(12 * master.numel() for master in _masters(engine))
 
 
+def count_missing_bytes(engine: Any) -> int:
+    """Size of the moments of this rank that the first update will add: under stage 0 there are none before it."""
+    state = engine.basic_optimizer.state
+    return sum(8 * master.numel() for master in _masters(engine) if not state.get(master))
+
+
 def _masters(engine: Any) -> list[torch.Tensor]:
     """The fp32 tensors that this rank's optimizer moves: whole at stage 0, this rank's flat parts else."""
     optimizer = engine.optimizer

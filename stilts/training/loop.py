@@ -5,13 +5,14 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
 from stilts.model.multitask import Multitask
 from stilts.training.batches import Masking, Update, assemble
+from stilts.training.budget import find_micro_tokens
 from stilts.training.checkpoints import CheckpointStore
 from stilts.training.engine import Updater, build_engine, full_weights
 from stilts.training.engine_state import count_bytes, find_misfit, read_state, restore_state
@@ -90,18 +91,21 @@ class _Loop:
 
     def run(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         first = self._resume()
+        self.micro_tokens = find_micro_tokens(self.training, self.engine, self.updater, self.world)
         self.started = time.monotonic()
         with self.stop.watch():
             for step in range(first, self.updates):
                 try:
                     self._take_update(step)
                 except torch.OutOfMemoryError as error:
-                    raise OutOfMemory(self.training.layout.micro_tokens) from error
+                    raise OutOfMemory(self.micro_tokens) from error
                 if step in (0, self.updates - 1):
                     self.log.flush()
                 if step == 0:
                     self.log.tally.first_update_seconds = self.seconds
+                known = len(self.judge.history)
                 self.judge.consider(step + 1, self.engine, self.world, self.training.pad_id)
+                self.heartbeat.log_dev(self.judge.history[known:])
                 self._beat(step + 1)
                 if step + 1 < self.updates:
                     self._pause(step + 1)
@@ -137,13 +141,14 @@ class _Loop:
         plan, rate = self.training.plan, self.training.rate
         self.log.start([(step, plan.task_of(step), loss, rate(step)) for step, loss in enumerate(losses)])
         self.log.tally.restore(facts["tally"])
+        self.heartbeat.log_dev(self.judge.history)
         self.before_s, self.resumed = facts["seconds"], [*facts["resumed"], checkpoint.step]
         return checkpoint.step
 
     def _take_update(self, step: int) -> None:
         settings, world = self.training.settings, self.world
         update = self.training.update(step)
-        pieces = update.divide(self.training.layout.micro_tokens, world.size)
+        pieces = update.divide(self.micro_tokens, world.size)
         mine = pieces[world.rank]
         total = torch.zeros((), device=world.device)
         for index, piece in enumerate(mine):
@@ -189,12 +194,16 @@ class _Loop:
             "tally": self.log.tally.state(),
             "seconds": self.seconds,
             "resumed": self.resumed,
-            "layout": asdict(self.training.layout),
+            "layout": self._layout,
         }
         tensors["losses"] = torch.tensor(self.log.tally.losses, dtype=torch.float64)
         problem = self.store.save(done, tensors, self.judge.best, facts)
         self.clock.saved(time.monotonic() - started)
         return problem
+
+    @property
+    def _layout(self) -> dict[str, Any]:
+        return asdict(replace(self.training.layout, micro_tokens=self.micro_tokens))
 
     def _beat(self, done: int) -> None:
         facts: dict[str, Any] = dict(self.log.latest)
@@ -208,7 +217,7 @@ class _Loop:
         dropout."""
         world, cuda = self.world, self.world.device.type == "cuda"
         return {
-            "layout": asdict(self.training.layout) | {"world_size": world.size},
+            "layout": self._layout | {"world_size": world.size},
             "precision": self.training.settings.precision,
             "attention": self.training.model.encoder.config._attn_implementation,
             "device": torch.cuda.get_device_name(world.device) if cuda else "cpu",

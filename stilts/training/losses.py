@@ -9,13 +9,11 @@ from typing import Any
 
 import torch
 
-from stilts.training.heartbeat import Heartbeat
+from stilts.training.heartbeat import Heartbeat, Row
 from stilts.training.world import World
 
 # Losses stay on the device this many updates: reading one makes the CPU wait for the GPU.
 LOSS_INTERVAL = 10
-
-Row = tuple[int, str, float, float]
 
 
 @dataclass

@@ -38,10 +38,13 @@ class Share:
 
 
 class Plan(Protocol):
-    """What the loop asks: how many updates, and the task and examples of each."""
+    """What the loop asks: how many updates, the task and examples of each, and by task how many at most."""
 
     @property
     def updates(self) -> int: ...
+
+    @property
+    def batch_sizes(self) -> Mapping[str, int]: ...
 
     def task_of(self, update: int) -> str: ...
 
@@ -72,6 +75,11 @@ class Mixture:
         self.seed = seed
         self.weights = [min(share.examples, self.cap) for share in shares] if weights is None else list(weights)
         self.updates = updates or sum(share.updates(self.cap) for share in shares)
+
+    @property
+    def batch_sizes(self) -> dict[str, int]:
+        """Examples of an update of each task."""
+        return {share.task: min(share.batch_size, share.examples) for share in self.shares}
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -135,6 +143,10 @@ class Pools:
     @property
     def updates(self) -> int:
         return self._updates
+
+    @property
+    def batch_sizes(self) -> dict[str, int]:
+        return {self.task: self.batch_size}
 
     def task_of(self, update: int) -> str:
         return self.task

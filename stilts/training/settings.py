@@ -36,11 +36,11 @@ class Settings:
 class Layout:
     """How a training is laid out on the machine; changes its speed and, but for rounding and dropout, not its result.
 
-    `micro_tokens`: tokens, pads included, that go through the model at once on each rank. `deepspeed`: what a grid's
-    raw block says about infrastructure.
+    `micro_tokens`: tokens, pads included, that go through the model at once on each rank; None: found out before the
+    first update. `deepspeed`: what a grid's raw block says about infrastructure.
     """
 
-    micro_tokens: int = 4096
+    micro_tokens: int | None = None
     zero_stage: int = 1
     activation_checkpointing: bool = False
     deepspeed: Mapping[str, Any] = field(default_factory=dict)

@@ -136,7 +136,7 @@ def _resumed_layout(store: CheckpointStore | None, layout: Layout) -> Layout:
     if checkpoint is None:
         return layout
     kept = checkpoint.record["facts"]["layout"]
-    most = min(kept["micro_tokens"], layout.micro_tokens)
+    most = min(kept["micro_tokens"], layout.micro_tokens or kept["micro_tokens"])
     # DeepSpeed's own keys may lay its buffers out in another order.
     return replace(layout, micro_tokens=most, zero_stage=kept["zero_stage"], deepspeed=kept["deepspeed"])
 

@@ -8,6 +8,7 @@ Environment that a job sets BEFORE Python starts, because the libraries read it 
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from dataclasses import dataclass
 from datetime import timedelta
@@ -53,6 +54,16 @@ class World:
         value = torch.tensor(request)
         torch.distributed.all_reduce(value, op=torch.distributed.ReduceOp.MAX, group=_cpu_group())
         return int(value)
+
+    def count_sharers(self) -> int:
+        """How many ranks compute on this rank's GPU, or on this node's CPUs (a collective)."""
+        if self.size == 1:
+            return 1
+        device = str(torch.cuda.get_device_properties(self.device).uuid) if self.device.type == "cuda" else "cpu"
+        mine = (socket.gethostname(), device)
+        places: list[tuple[str, str]] = [mine] * self.size
+        torch.distributed.all_gather_object(places, mine, group=_cpu_group())
+        return places.count(mine)
 
     def wait(self) -> None:
         """Until every rank is here (a collective)."""

@@ -363,6 +363,13 @@ def test_models_are_kept_where_the_grid_says_so() -> None:
     assert set(plan.runs) == set(plan_of(study(["mnli"])).runs)
 
 
+def test_event_files_are_asked_of_every_training_and_change_no_name() -> None:
+    plan = plan_of(study(["mnli"], report_to="tensorboard"))
+    asked = {run.stage for run in plan.runs.values() if run.infra.get("report_to") == ["tensorboard"]}
+    assert asked == {"intermediate", "target"}
+    assert set(plan.runs) == set(plan_of(study(["mnli"])).runs)
+
+
 # ---- raw DeepSpeed keys
 
 INFRASTRUCTURE: dict[str, Any] = {

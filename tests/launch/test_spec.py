@@ -332,7 +332,7 @@ TRAINING = """learning_rate batch_size epochs max_length warmup_ratio weight_dec
     deepspeed"""
 PERMITTED = {
     "Grid": """name suite data_root hub revisions languages axes scale zip include exclude toy pretrain mlm translation
-        intermediate target retrieval resources keep""",
+        intermediate target retrieval resources keep report_to""",
     "Scale": "counts draws orders seed tasks regimes budget",
     "FixedSteps": "fixed_steps",
     "ToySettings": "seed sizes",
