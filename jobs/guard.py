@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from stilts.runs import ENCODER_STAGES, Run, RunFolder, read_json
+from stilts.runs import ENCODER_STAGES, Run, RunFolder, is_output_of, read_json
 
 
 class Blocked(Exception):
@@ -42,9 +42,25 @@ def already_done(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str
     done = folder.read_done()
     if run.id.startswith(ENCODER_STAGES) and not folder.model.is_dir():
         return None
-    same = done and done["digest"] == run.digest and done["needs"] == needs
+    same = done and _is_of(run, done, needs, folder)
     # The folder of original files is not in a run's name; files from another one are read again.
     return done if same and done and done.get("data_root") == run.infra.get("data_root") else None
+
+
+def find_earlier(run: Run, folder: RunFolder, needs: dict[str, str]) -> list[str]:
+    """Outputs that this very run had on these very parents before it was computed again for its removed weights."""
+    aside = (read_json(path) for path in sorted(folder.path.glob("superseded/*/DONE.superseded")))
+    return [done["output"] for done in aside if done and _is_of(run, done, needs, folder)]
+
+
+def _is_of(run: Run, done: dict[str, Any], needs: dict[str, str], folder: RunFolder) -> bool:
+    """Whether a DONE record tells of this run, built on what its parents are now or were before."""
+    if done["digest"] != run.digest or done["needs"].keys() != needs.keys():
+        return False
+    root = folder.path.parent
+    return done["needs"] == needs or all(
+        is_output_of(output, RunFolder(root / need).read_done() or {}) for need, output in done["needs"].items()
+    )
 
 
 def trained_before(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:

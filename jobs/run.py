@@ -22,7 +22,7 @@ _here = Path(__file__).resolve().parent
 sys.path[:] = [str(_here.parent), *(path for path in sys.path if path != str(_here))]
 
 from jobs.attempt import Attempt, supersede  # noqa: E402
-from jobs.guard import Blocked, already_done, trained_before, verify_needs  # noqa: E402
+from jobs.guard import Blocked, already_done, find_earlier, trained_before, verify_needs  # noqa: E402
 from jobs.interruption import (  # noqa: E402
     STOP_FILE,
     Stopped,
@@ -179,6 +179,8 @@ def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
     ignore_signals()
     if attempt.first:
         more = {"attempt": attempt.id, "job": slurm_job(), "data_root": run.infra.get("data_root"), "facts": facts}
+        if earlier := [other for other in find_earlier(run, folder, needs) if other != output]:
+            more["earlier"] = earlier
         write_json(folder.done, done_record(run, output, needs, **more))
         if run.stage == "target" and not run.infra.get("keep"):
             remove_folder(folder.model)  # nothing builds on it, and its predictions are stored

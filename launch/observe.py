@@ -14,7 +14,7 @@ from launch import slurm
 from launch.campaign import Campaign
 from launch.ledger import Ledger, Submission
 from launch.plan import Plan
-from stilts.runs import ENCODER_STAGES, Run, RunFolder, read_json
+from stilts.runs import ENCODER_STAGES, Run, RunFolder, is_output_of, read_json
 
 STATES = ("planned", "pending", "running", "done", "failed", "blocked", "cancelled", "stale")
 LIVE = ("pending", "running")
@@ -187,7 +187,7 @@ def _unfinished(run: Run, finished: Mapping[str, dict[str, Any] | None], unfinis
         parent = finished[need]
         if parent is None or need in unfinished:
             return f"was built on {need}, which is not done any more"
-        if done["needs"].get(need) != parent["output"]:
+        if not is_output_of(done["needs"].get(need), parent):
             return f"was built on an earlier output of {need}"
     return None
 

@@ -171,6 +171,15 @@ def done_record(run: Run, output: str, needs: Mapping[str, str], **more: Any) ->
     return {"schema": DONE_SCHEMA, "run": run.id, "digest": run.digest, "output": output, "needs": dict(needs), **more}
 
 
+def is_output_of(output: str | None, done: Mapping[str, Any]) -> bool:
+    """Whether a finished run (its DONE record) has or had this output.
+
+    An encoder whose weights were removed and then trained again may come out with another digest, on a GPU at least;
+    what had been built on the weights before holds as much as what is built on the new ones.
+    """
+    return output == done.get("output") or output in done.get("earlier", ())
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`; None where there is no file or no whole object in it."""
     try:

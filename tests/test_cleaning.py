@@ -60,17 +60,27 @@ def test_weights_go_when_nothing_needs_them_and_come_back_when_something_does(st
 
 def test_an_encoder_that_comes_back_leaves_its_other_children_alone(study: Study) -> None:
     """Runs after the test above: the encoder is there again. A child that must be scored anew needs it, the others
-    do not; and a child that is stale is a child that waits."""
+    do not, even if it comes out otherwise, as on another GPU; and a child that is stale is a child that waits."""
     study.launch("--gc")
-    target = study.find("target-xnli-mnli-")
+    target, encoder = study.find("target-xnli-mnli-"), study.find("intermediate-mnli-")
+    digest = json.loads((study.root / encoder / "DONE").read_text())["output"]
+    of_another_gpu = "0" * len(digest)
+    for path in study.root.glob("*/DONE"):
+        path.write_text(path.read_text().replace(digest, of_another_gpu))
+    others = {path: path.read_bytes() for path in study.root.glob("[rt]*/DONE") if path.parent.name != target}
+    assert sum(of_another_gpu.encode() in content for content in others.values()) >= 2
     done = study.root / target / "DONE"
     record = json.loads(done.read_text())
     record["needs"] = {need: output + ("x" if "scored" in need else "") for need, output in record["needs"].items()}
     done.write_text(json.dumps(record))
-    encoder = study.find("intermediate-mnli-")
     assert set(study.plan()["submits"]) == {encoder, target}
     study.launch()
     assert set(study.states().values()) == {"done"}
+    made = json.loads((study.root / encoder / "DONE").read_text())
+    assert (made["output"], made["earlier"]) == (digest, [of_another_gpu])
+    assert json.loads(done.read_text())["needs"][encoder] == digest
+    assert others == {path: path.read_bytes() for path in others}
+    assert "nothing to submit" in study.launch().stdout
 
 
 def test_another_grid_of_the_folder_may_keep_what_this_one_would_remove(study: Study, tmp_path: Path) -> None:
