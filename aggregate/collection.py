@@ -13,7 +13,7 @@ from pathlib import Path
 from aggregate.columns import headline_metrics, released_split
 from aggregate.merging import Finding, Groups, ResultKey, find_stray_seeds, list_recipes, merge, result_key
 from stilts.results import MetricFile, parse_metric_file
-from stilts.runs import RunFolder, read_json
+from stilts.runs import RunFolder, is_output_of, read_json
 from stilts.tasks.catalogue import TARGETS, TOY_TARGETS, target_languages
 
 SKIPPED_FOLDERS = {"superseded"}
@@ -123,7 +123,7 @@ def stands(run: Path) -> bool:
         return False
     needs: dict[str, str] = done.get("needs", {})
     parents = {need: read_json(run.parent / need / "DONE") for need in needs}
-    return all(parent is None or parent.get("output") == needs[need] for need, parent in parents.items())
+    return all(parent is None or is_output_of(needs[need], parent) for need, parent in parents.items())
 
 
 def walk_json_files(folder: Path, findings: list[Finding]) -> Iterator[Path]:

@@ -33,5 +33,12 @@ def test_a_run_stands_on_the_output_that_it_was_built_on(tmp_path: Path) -> None
     assert not stands(target)
 
 
+def test_a_run_stands_on_weights_that_were_removed_and_came_back_otherwise(tmp_path: Path) -> None:
+    target = make_run(tmp_path, "target", "x", {"encoder": "one"})
+    encoder = make_run(tmp_path, "encoder", "two")
+    write_json(encoder / "DONE", {"run": "encoder", "output": "two", "earlier": ["zero", "one"], "needs": {}})
+    assert stands(target)
+
+
 def test_a_run_taken_along_without_its_parents_stands(tmp_path: Path) -> None:
     assert stands(make_run(tmp_path, "target", "x", {"encoder": "one"}))
