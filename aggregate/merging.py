@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aggregate.columns import released_split
-from stilts.results import MetricFile, RowKey, row_key
+from stilts.results import MetricFile, RowKey
 from stilts.tasks.catalogue import TARGET_METRICS
 
 Seed = int | None
@@ -31,8 +31,30 @@ class ResultKey(NamedTuple):
     layer: int | None
 
 
+class Metric(NamedTuple):
+    """What a metric file says (see `stilts.results.MetricFile`), its labels as a table row."""
+
+    run: str
+    row: RowKey
+    suite: str
+    stage: str
+    target: str
+    language: str
+    split: str
+    seed: Seed
+    layer: int | None
+    draw: int | None
+    metrics: dict[str, float]
+    provenance: dict[str, Any]
+
+    @classmethod
+    def of(cls, file: MetricFile, row: RowKey) -> Metric:
+        labels: dict[str, Any] = {name: getattr(file, name) for name in cls._fields if name != "row"}
+        return cls(row=row, **labels)
+
+
 # Files by what they are the score of, each with its name relative to the results folder.
-Groups = dict[ResultKey, list[tuple[str, MetricFile]]]
+Groups = dict[ResultKey, list[tuple[str, Metric]]]
 
 
 @dataclass(frozen=True, order=True)
@@ -46,19 +68,19 @@ class Finding:
         return f"{', '.join(self.files)}: {self.reason}"
 
 
-def result_key(metric: MetricFile, planned: Mapping[str, object]) -> ResultKey:
+def result_key(metric: Metric, planned: Mapping[str, object]) -> ResultKey:
     """The key of a file; `planned` are the runs that the plan names."""
     scored = metric.stage == "target"
     by_run = scored and metric.run in planned
     return ResultKey(
-        suite=metric.suite,
-        stage=metric.stage,
-        owner=metric.run if by_run else row_key(metric),
-        target=metric.target,
-        language=metric.language,
-        split=released_split(metric.target, metric.split) if scored else metric.split,
-        seed=None if by_run else metric.seed,
-        layer=metric.layer,
+        metric.suite,
+        metric.stage,
+        metric.run if by_run else metric.row,
+        metric.target,
+        metric.language,
+        released_split(metric.target, metric.split) if scored else metric.split,
+        None if by_run else metric.seed,
+        metric.layer,
     )
 
 
@@ -68,6 +90,9 @@ def merge(groups: Groups) -> tuple[dict[ResultKey, dict[str, float]], list[Resul
     conflicts: list[ResultKey] = []
     findings: list[Finding] = []
     for key, group in groups.items():
+        if len(group) == 1:
+            metrics[key] = read_numbers(key, group[0][1])
+            continue
         numbers = [read_numbers(key, metric) for _, metric in group]
         files = tuple(sorted(name for name, _ in group))
         labels = {metric.split for _, metric in group}
@@ -85,7 +110,7 @@ def merge(groups: Groups) -> tuple[dict[ResultKey, dict[str, float]], list[Resul
     return metrics, conflicts, findings
 
 
-def read_numbers(key: ResultKey, metric: MetricFile) -> dict[str, float]:
+def read_numbers(key: ResultKey, metric: Metric) -> dict[str, float]:
     """The metrics that make up a score; others (a loss, a time) may differ between copies."""
     names = TARGET_METRICS[key.target] if key.stage == "target" else tuple(metric.metrics)
     return {name: metric.metrics[name] for name in names if name in metric.metrics}
@@ -93,19 +118,21 @@ def read_numbers(key: ResultKey, metric: MetricFile) -> dict[str, float]:
 
 def find_stray_seeds(groups: Groups) -> dict[ResultKey, Finding]:
     """Scores without a seed where the same row and target has seeds: nothing says which of them counts."""
-    seeds: dict[ResultKey, set[Seed]] = defaultdict(set)
+    seeds: dict[ResultKey, set[int]] = defaultdict(set)
+    if not any(key.seed is None for key in groups):
+        return {}
     for key in groups:
-        seeds[key._replace(language="", seed=None)].add(key.seed)
+        if key.seed is not None:
+            seeds[key._replace(language="", seed=None)].add(key.seed)
     strays = {}
     for key, group in groups.items():
-        numbered = sorted(seed for seed in seeds[key._replace(language="", seed=None)] if seed is not None)
-        if key.seed is None and numbered:
+        if key.seed is None and (numbered := sorted(seeds[key._replace(language="")])):
             reason = f"{describe(key)}: seed null beside seeds {', '.join(map(str, numbered))}; set apart"
             strays[key] = Finding(tuple(sorted(name for name, _ in group)), reason)
     return strays
 
 
-def list_recipes(group: list[tuple[str, MetricFile]]) -> dict[str, str]:
+def list_recipes(group: list[tuple[str, Metric]]) -> dict[str, str]:
     """Recipes that files carry (a hash of the run's configuration without its seed), each with its first file."""
     recipes: dict[str, str] = {}
     for name, metric in sorted(group, key=lambda item: item[0]):

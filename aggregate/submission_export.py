@@ -13,10 +13,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from aggregate.collection import stands
 from aggregate.expectation import GRID_IN_RESULTS, Expected, find_expected, suite_targets
 from aggregate.main_table import row_order, shorten_models
 from aggregate.merging import Seed
+from aggregate.metric_files import stands
 from aggregate.predictions import judge_predictions, list_predictions, read_predictions
 from aggregate.submission_files import file_name
 from aggregate.submission_tables import write_table

@@ -36,6 +36,14 @@ class RowKey:
     mlm: bool = False
     translated: bool = False
 
+    def __post_init__(self) -> None:
+        # Rows are looked up once for every metric file, and the same few rows each time.
+        parts = (self.model, self.variant, self.mode, self.tasks, self.mlm, self.translated)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        return self._hash  # type: ignore[attr-defined]
+
     @property
     def is_baseline(self) -> bool:
         return self.mode == "none" and not self.mlm and not self.translated
