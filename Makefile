@@ -13,6 +13,7 @@ quickstart: .venv/train  ## the study in small on this machine: train, score, ma
 
 test: .venv/dev  ## every test, with a real Slurm where this machine may start one
 	@mkdir -p .reports
+	@$(BIN)/python -m compileall -q aggregate jobs launch stilts tests  # read by some hundred commands
 	$(BIN)/python -m pytest --junit-xml=.reports/tests.xml $(PYTEST)
 
 torture: .venv/dev  ## every kill that `test` takes a choice of: stage kind x ZeRO stage x signal x moment, by hand

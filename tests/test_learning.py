@@ -18,16 +18,18 @@ CHANCE = 100 / 3  # three labels, three endings
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """A corner of the quickstart with its own settings: one seed, NLI as target, true and shuffled labels."""
+    """A corner of the quickstart with its own settings: one seed, NLI as target, true and shuffled labels; and one
+    intermediate training."""
     quickstart = yaml.safe_load((ROOT / "launch" / "grids" / "quickstart.yaml").read_text())
-    corner = {"intermediate": ["none", "hellaswag"], "target": ["xnli"], "seed": [1]}
+    corner = {"intermediate": ["none"], "target": ["xnli"], "seed": [1]}
     axes = {**quickstart["axes"], **corner, "target.shuffle_labels": [False, True]}
+    beside = [{"intermediate": "hellaswag", "target": "tatoeba", "target.shuffle_labels": False}]
     study = Study(
         tmp_path_factory.mktemp("learning"),
-        {**merge(quickstart, {"name": "learning"}), "axes": axes},
+        {**merge(quickstart, {"name": "learning"}), "axes": axes, "include": beside},
         ("--executor", "local"),
     )
-    study.launch(timeout_s=900)
+    study.launch("--workers", "3", timeout_s=900)  # its three trainings at once
     return study
 
 

@@ -13,6 +13,7 @@ from launch.cluster import Cluster
 from launch.disk import DiskNeed, Space, estimate_disk, free_space, refuse_too_little, spell_bytes
 from launch.plan import Plan
 from stilts.errors import UserError
+from tests.launch.conftest import make
 from tests.launch.small import plan_of, small
 from tests.support.campaigns import TINY_TOY, Study
 
@@ -176,12 +177,10 @@ def test_the_cluster_says_how_many_run_at_once(tmp_path: Path) -> None:
     assert Cluster(name="c").array_parallelism > 4
 
 
-def test_estimates_are_about_what_a_finished_campaign_has(tmp_path: Path) -> None:
+def test_estimates_are_about_what_a_finished_campaign_has(finished: Study, tmp_path: Path) -> None:
     """Files are counted within a factor of two, and never too few."""
-    study = Study(tmp_path / "study", TINY_TOY, options=("--executor", "local"))
-    need = study.plan()["disk"]
-    study.launch()
-    folders = [path for path in study.root.iterdir() if path.name != "campaign"]
+    need = make(tmp_path).plan()["disk"]
+    folders = [path for path in finished.root.iterdir() if path.name != "campaign"]
     files = sum(1 + len(list(folder.rglob("*"))) for folder in folders)
     size = sum(path.stat().st_size for folder in folders for path in folder.rglob("*") if path.is_file())
     assert files <= need["peak"]["files"] <= 2 * files

@@ -1,6 +1,6 @@
 """The local pool for real, through the command line: whatever kills it, the same command goes on from there.
 
-A made-up study of 15 runs is computed once; other tests start from a copy of its folder.
+Most tests start from a copy of the folder of one finished study.
 """
 
 from __future__ import annotations
@@ -12,32 +12,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stilts.runs import RunFolder, read_json
-from tests.support.campaigns import TINY_TOY, Study, cone, merge
+from tests.launch.conftest import LOCAL, ONE_THREAD, TOTAL, make
+from tests.support.campaigns import Study, cone
 from tests.support.processes import PROC, ProcessId
-
-LOCAL = ("--executor", "local")
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-TOTAL = 15
-
-
-def make(folder: Path, **changes: Any) -> Study:
-    return Study(folder, merge(TINY_TOY, changes), LOCAL, ONE_THREAD)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study from nothing to its end; look, do not touch."""
-    study = make(tmp_path_factory.mktemp("finished"))
-    output = study.launch().stdout
-    assert f"all {TOTAL} runs are done" in output
-    return study
 
 
 @pytest.fixture
@@ -222,9 +206,19 @@ class Launch:
         return self.process.returncode, out + error
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_at_five_moments_it_loses_nothing(number: signal.Signals, finished: Study, tmp_path: Path) -> None:
-    study = make(tmp_path)
+NUMBERS = (signal.SIGINT, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[signal.Signals, Future[Study]]]:
+    """The study by the signal that interrupted it. Both at once: a launch is for the most part one import."""
+    with ThreadPoolExecutor(len(NUMBERS)) as pool:
+        studies = {number: make(tmp_path_factory.mktemp("interrupted")) for number in NUMBERS}
+        yield {number: pool.submit(interrupt, study, number) for number, study in studies.items()}
+
+
+def interrupt(study: Study, number: signal.Signals) -> Study:
+    """Interrupt it at all moments and let it go on each time; no finished run may be touched."""
     kept: dict[str, int] = {}
     for name, moment in MOMENTS.items():
         launch = Launch(study)
@@ -241,11 +235,18 @@ def test_interrupted_at_five_moments_it_loses_nothing(number: signal.Signals, fi
     study.launch()
     assert_whole(study)
     assert kept.items() <= done_files(study).items()
-    assert metric_files(study) == metric_files(finished)
     assert_nobody_left(study)
+    return study
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_interrupted_at_five_moments_it_loses_nothing(
+    number: signal.Signals, interrupted: dict[signal.Signals, Future[Study]], finished: Study
+) -> None:
+    assert metric_files(interrupted[number].result()) == metric_files(finished)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
 def test_what_a_long_training_looks_like_while_it_runs_and_after(number: signal.Signals, copied: Study) -> None:
     study = make(copied.folder, intermediate={"epochs": 20_000})
     launch = Launch(study)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -52,17 +53,47 @@ def displace(slurm: SlurmCluster, node: str) -> None:
 
 @pytest.fixture(scope="module")
 def study(make_study: MakeStudy, slurm: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The study after everything, its trainings having been interrupted."""
+    """The study when all its trainings have been interrupted."""
     cluster = yaml.safe_load((ROOT / "launch" / "clusters" / "test.yaml").read_text())
-    cluster["python"] = f"{sys.executable} {ROOT / 'tests' / 'support' / 'slow_python.py'} {PAUSE_S}"
-    cluster["signal_delay_s"] = 5
     path = tmp_path_factory.mktemp("cluster") / "slow.yaml"
+    released = path.with_name("released")
+    cluster["python"] = f"{sys.executable} {ROOT / 'tests' / 'support' / 'slow_python.py'} {PAUSE_S} {released}"
+    cluster["signal_delay_s"] = 5
     path.write_text(yaml.safe_dump(cluster))
     study = make_study(GRID, str(path))
     study.launch()
     interrupt(study, slurm)
+    released.touch()
+    return study
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study: Study, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folder of each training, run once more by itself."""
+    ids = {name.rsplit("-", 2)[1]: name for name in study.plan_ids("intermediate-")}
+    with ThreadPoolExecutor(2) as pool:
+        folders = pool.map(lambda run_id: train_alone(study, run_id, tmp_path_factory.mktemp(run_id)), ids.values())
+        return dict(zip(ids, folders, strict=True))
+
+
+@pytest.fixture(scope="module")
+def finished(study: Study, undisturbed: dict[str, Path], slurm: SlurmCluster) -> Study:
+    """The study at its end: the undisturbed trainings ran while Slurm made the requeued jobs wait."""
     slurm.wait_empty(timeout_s=300)
     return study
+
+
+def train_alone(study: Study, run_id: str, root: Path) -> Path:
+    again = root / run_id
+    again.mkdir()
+    shutil.copy(study.root / run_id / "run.json", again)
+    for parent in study.root.iterdir():
+        if parent.name != run_id:
+            (root / parent.name).symlink_to(parent)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "jobs" / "run.py"), "--run", str(again), "--attempt", "undisturbed"]
+    subprocess.run(command, env=environment, check=True, timeout=240)
+    return again
 
 
 def interrupt(study: Study, slurm: SlurmCluster) -> None:
@@ -79,6 +110,8 @@ def interrupt(study: Study, slurm: SlurmCluster) -> None:
         folder = study.root / names[seed] / "attempts"
         until(partial(has_outcome, folder), 60, f"{seed} is interrupted")
     slurm.run("scontrol", "update", "PartitionName=main", "GraceTime=0")
+    for seed in (REQUEUED, TIME_LIMIT):
+        until(partial(has_outcome, study.root / names[seed] / "attempts"), 200, f"{seed} is interrupted")
 
 
 def attempts(study: Study, seed: str) -> list[dict[str, str]]:
@@ -91,8 +124,8 @@ def attempts(study: Study, seed: str) -> list[dict[str, str]]:
     return [json.loads((path / "outcome.json").read_text()) for path in folders]
 
 
-def test_all_is_done_without_another_command(study: Study) -> None:
-    assert set(study.states().values()) == {"done"}
+def test_all_is_done_without_another_command(finished: Study) -> None:
+    assert set(finished.states().values()) == {"done"}
 
 
 @pytest.mark.parametrize(
@@ -104,31 +137,23 @@ def test_all_is_done_without_another_command(study: Study) -> None:
         (TIME_LIMIT, "stopped by SIGUSR2"),
     ],
 )
-def test_a_checkpoint_was_saved_and_the_next_attempt_went_on_from_it(study: Study, seed: str, words: str) -> None:
-    first, *_, last = attempts(study, seed)
+def test_a_checkpoint_was_saved_and_the_next_attempt_went_on_from_it(finished: Study, seed: str, words: str) -> None:
+    first, *_, last = attempts(finished, seed)
     assert first["state"] == "cancelled"
     assert words in first["reason"]
     assert "a checkpoint is saved" in first["reason"]
     assert last["state"] == "done"
-    (run_id,) = [name for name in study.plan_ids("intermediate-") if f"-{seed}-" in name]
-    resumed = json.loads((study.root / run_id / "DONE").read_text())["facts"]["resumed"]
+    (run_id,) = [name for name in finished.plan_ids("intermediate-") if f"-{seed}-" in name]
+    resumed = json.loads((finished.root / run_id / "DONE").read_text())["facts"]["resumed"]
     assert resumed
     assert all(0 < step < 48 for step in resumed)
 
 
 @pytest.mark.parametrize("seed", [REQUEUED, WITH_GRACE, WITHOUT_GRACE, TIME_LIMIT])
-def test_the_result_is_that_of_an_undisturbed_run(study: Study, seed: str, tmp_path: Path) -> None:
-    (run_id,) = [name for name in study.plan_ids("intermediate-") if f"-{seed}-" in name]
-    again = tmp_path / run_id
-    again.mkdir()
-    shutil.copy(study.root / run_id / "run.json", again)
-    for parent in study.root.iterdir():
-        if parent.name != run_id:
-            (tmp_path / parent.name).symlink_to(parent)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "jobs" / "run.py"), "--run", str(again), "--attempt", "undisturbed"]
-    subprocess.run(command, env=environment, check=True, timeout=120)
+def test_the_result_is_that_of_an_undisturbed_run(finished: Study, undisturbed: dict[str, Path], seed: str) -> None:
+    again = undisturbed[seed]
+    folder = finished.root / again.name
     for name in ("model/model.safetensors", "model/heads.safetensors", "losses.jsonl"):
-        assert (again / name).read_bytes() == (study.root / run_id / name).read_bytes(), name
-    outputs = [json.loads((root / run_id / "DONE").read_text())["output"] for root in (tmp_path, study.root)]
+        assert (again / name).read_bytes() == (folder / name).read_bytes(), name
+    outputs = [json.loads((path / "DONE").read_text())["output"] for path in (again, folder)]
     assert outputs[0] == outputs[1]

@@ -10,6 +10,14 @@ from tests.support.slurm_cluster import SlurmCluster
 
 
 @pytest.fixture(scope="module")
+def failing(make_study: MakeStudy) -> Study:
+    """A study in the queue whose training of the intermediate task will fail: fp16 has no CPU kernels."""
+    study = make_study(merge(TINY_TOY, {"name": "failing", "intermediate": {"precision": "fp16"}}))
+    study.launch()
+    return study
+
+
+@pytest.fixture(scope="module")
 def held(make_study: MakeStudy, slurm: SlurmCluster) -> Study:
     """A study whose training of the intermediate task is held in the queue; everything before it is done."""
     study = make_study(merge(TINY_TOY, {"name": "repair", "axes": {"intermediate": ["none", "mnli", "squad1"]}}))
@@ -20,8 +28,9 @@ def held(make_study: MakeStudy, slurm: SlurmCluster) -> Study:
 
 
 def test_cancelled_parent_blocks_its_children_and_the_same_command_repairs_the_cone(
-    held: Study, slurm: SlurmCluster
+    held: Study, failing: Study, slurm: SlurmCluster
 ) -> None:
+    """The other study shares the queue, so that the two are waited for together."""
     plan = held.plan()
     parent = held.find("intermediate-mnli-")
     slurm.run("scancel", held.status()[parent]["slurm_job"])
@@ -44,16 +53,12 @@ def test_cancelled_parent_blocks_its_children_and_the_same_command_repairs_the_c
     assert set(held.states().values()) == {"done"}
 
 
-def test_a_failed_run_is_shown_with_its_reason_and_tried_again_on_command(
-    make_study: MakeStudy, slurm: SlurmCluster
-) -> None:
-    """fp16 has no CPU kernels: the run ends in its own words, its children never start, the rest is done."""
-    study = make_study(merge(TINY_TOY, {"name": "failing", "intermediate": {"precision": "fp16"}}))
-    study.launch()
+def test_a_failed_run_is_shown_with_its_reason_and_tried_again_on_command(failing: Study, slurm: SlurmCluster) -> None:
+    """The run ends in its own words, its children never start, the rest is done."""
     slurm.wait_empty(timeout_s=300)
-    states, plan = study.status(), study.plan()
-    failed = study.find("intermediate-mnli-")
-    assert states[failed]["state"] == "failed", study.logs(failed)[-3000:]
+    states, plan = failing.status(), failing.plan()
+    failed = failing.find("intermediate-mnli-")
+    assert states[failed]["state"] == "failed", failing.logs(failed)[-3000:]
     assert "fp16" in states[failed]["reason"].lower()
     for run_id, run in states.items():
         expected = "failed" if run_id == failed else "blocked" if run_id in cone(plan, failed) else "done"

@@ -1,7 +1,7 @@
 """Python for jobs of tests: runs a script with a pause between two updates of every training.
 
-`python slow_python.py PAUSE_S -u SCRIPT ARGUMENTS`. A test that interrupts a training needs one that lasts, and a
-pause costs the machine nothing.
+`python slow_python.py PAUSE_S RELEASED -u SCRIPT ARGUMENTS`. A test that interrupts a training needs one that lasts,
+and a pause costs the machine nothing. There are no more pauses once the file RELEASED is there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    pause_s, script = float(sys.argv[1]), sys.argv[3]
+    pause_s, released, script = float(sys.argv[1]), Path(sys.argv[2]), sys.argv[4]
     sys.path.insert(0, str(Path(script).parents[1]))
     from stilts.training.stopping import Request, Stop
 
@@ -22,12 +22,12 @@ def main() -> None:
     def look(stop: Stop, reserve_s: float) -> tuple[Request, str]:
         # In short pieces, so that the length of a pause does not depend on signals.
         end = time.monotonic() + pause_s
-        while time.monotonic() < end:
+        while time.monotonic() < end and not released.exists():
             time.sleep(0.05)
         return original(stop, reserve_s)
 
     setattr(Stop, "look", look)  # noqa: B010
-    sys.argv = sys.argv[3:]
+    sys.argv = sys.argv[4:]
     runpy.run_path(script, run_name="__main__")
 
 
