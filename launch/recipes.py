@@ -58,7 +58,7 @@ def variant_text(bundle: Bundle, mode: str, mlm: bool, translated: bool, scratch
     """Every scientific setting of a row that is not at its published default.
 
     A row has no settings of what it does not do: intermediate training, text that is mixed in, translation, replay
-    outside of sequences, and for a model from the hub pre-training.
+    outside of sequences, sampling where nothing is mixed, and for a model from the hub pre-training.
     """
     used = {"intermediate": mode != "none" or mlm, "mlm": mlm, "translation": translated, "pretrain": scratch}
     parts: list[str] = []
@@ -67,6 +67,8 @@ def variant_text(bundle: Bundle, mode: str, mlm: bool, translated: bool, scratch
             changed = _shown(getattr(bundle, name))
             if name == "target" or mode != "sequential":
                 changed.pop("replay", None)
+            if name == "intermediate" and mode != "multitask" and not (mlm and mode != "none"):
+                changed.pop("sampling", None)
             parts.extend(_spell_settings(name, changed))
     return "; ".join(sorted(parts))
 

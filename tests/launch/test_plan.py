@@ -286,7 +286,7 @@ def test_the_variant_says_every_setting_that_is_not_published() -> None:
         retrieval={"max_length": 64},
     )
     variants = {(row.model, row.mode): row.variant for row, _ in plan_of(grid).cells if "0.001" in row.variant}
-    mnli = "intermediate.sampling.cap=7; intermediate.shuffle_labels=true; intermediate.tasks.mnli.epochs=1; "
+    mnli = "intermediate.shuffle_labels=true; intermediate.tasks.mnli.epochs=1; "
     scratch = "pretrain.steps=5; pretrain.text=text+mnli; "
     rest = "retrieval.max_length=64; target.learning_rate=0.001"
     assert variants == {
