@@ -42,8 +42,9 @@ class Campaign:
         return RunFolder(self.root / run_id)
 
     def write_grid(self, plan: Plan) -> None:
-        """Keep the resolved grid (and what its tables should hold) beside the results."""
-        resolved = {"grid": plan.grid.model_dump(mode="json"), "expected": expected_cells(plan)}
+        """Keep the resolved grid, what its tables should hold, and which runs start from which encoder."""
+        grid = plan.grid.model_dump(mode="json")
+        resolved = {"grid": grid, "expected": expected_cells(plan), "children": find_children(plan)}
         for path in (self.folder / "grid.json", self.folder / "grids" / f"{plan.grid.name}.json"):
             if read_json(path) != resolved:
                 write_json(path, resolved)
@@ -149,6 +150,16 @@ def expected_cells(plan: Plan) -> dict[str, Any]:
     }
     seeds = sorted({seed for runs in plan.cells.values() for seed in runs})
     return {"suite": grid.suite, "targets": targets, "seeds": seeds, "rows": list(rows.values())}
+
+
+def find_children(plan: Plan) -> dict[str, list[str]]:
+    """Runs that start from each intermediate encoder, whether they are submitted yet or not."""
+    children: dict[str, list[str]] = {}
+    for run in plan.runs.values():
+        for parent in run.parents:
+            if plan.runs[parent].stage == "intermediate":
+                children.setdefault(parent, []).append(run.id)
+    return children
 
 
 def _languages(target: str, split: str, suite: str, asked: list[str] | None) -> list[str]:

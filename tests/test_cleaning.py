@@ -83,6 +83,17 @@ def test_an_encoder_that_comes_back_leaves_its_other_children_alone(study: Study
     assert "nothing to submit" in study.launch().stdout
 
 
+def test_another_grid_of_the_folder_that_is_not_submitted_yet_keeps_its_encoder(study: Study, tmp_path: Path) -> None:
+    """Runs after the test above, which leaves the encoder's weights."""
+    other = Study(tmp_path, {**GRID, "name": "waiting", "axes": {**GRID["axes"], "target": ["xquad"]}})
+    options = ("--grid", str(other.path), "--root", str(study.root), "--prepare-only")
+    other.run(other.command("launch/grid.py", *options))
+    assert not list(study.root.glob("target-squad*-*"))
+    assert "0 folders" in study.launch("--gc").stdout
+    assert "intermediate" in models(study)
+    (study.root / "campaign" / "grids" / "waiting.json").unlink()
+
+
 def test_another_grid_of_the_folder_may_keep_what_this_one_would_remove(study: Study, tmp_path: Path) -> None:
     other = Study(tmp_path, {**GRID, "name": "keeper", "keep": True}, ("--executor", "local"))
     options = ("--grid", str(other.path), "--root", str(study.root), "--executor", "local")
