@@ -55,7 +55,8 @@ class Cell:
     """One cell: a value (absolute in a baseline row, else a difference), or the reason why there is none.
 
     A value may have a reason too: seeds that are not in it. `runs` are those that the reason names. `complete`
-    means that nothing expected is missing, `excluded` that nobody asked for this cell.
+    means that nothing expected is missing, `excluded` that nobody asked for this cell. The value is the mean of
+    `by_seed`.
     """
 
     value: float | None
@@ -67,6 +68,7 @@ class Cell:
     complete: bool
     excluded: bool
     runs: tuple[str, ...]
+    by_seed: Mapping[Seed, float]
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,7 @@ def show_absolute(score: Score) -> Cell:
         complete=not score.reason,
         excluded=score.excluded,
         runs=score.runs,
+        by_seed=score.by_seed,
     )
 
 
@@ -172,13 +175,13 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
     named = {*score.by_seed, *baseline.by_seed} - {None}
     seeds: list[Seed] = sorted(named, key=seed_order) or [None]
     pairs = {seed: (at_seed(score.by_seed, seed), at_seed(baseline.by_seed, seed)) for seed in seeds}
-    differences = [own - base for own, base in pairs.values() if own is not None and base is not None]
+    differences = {seed: own - base for seed, (own, base) in pairs.items() if own is not None and base is not None}
     reasons = [score.reason] if score.reason else []
     reasons += [f"baseline: {baseline.reason}"] if baseline.reason and not score.excluded else []
     if score.by_seed and baseline.by_seed and len(differences) < len(pairs):
         reasons.append(describe_unpaired(pairs))
     return Cell(
-        value=fmean(differences) if differences else None,
+        value=fmean(differences.values()) if differences else None,
         seeds=len(differences),
         absolute=score.mean,
         baseline=baseline.mean,
@@ -187,6 +190,7 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
         complete=bool(differences) and not score.reason and not baseline.reason,
         excluded=score.excluded,
         runs=tuple(dict.fromkeys((*score.runs, *baseline.runs))),
+        by_seed=differences,
     )
 
 

@@ -48,6 +48,32 @@ class ExpectedRow(BaseModel):
         return RowKey(self.model, self.variant, training.mode, training.tasks, self.mlm, self.translated)
 
 
+class ScaleMark(BaseModel):
+    """A point of a scale block: so many tasks, of this draw, in this order of it, stand in the row of this number.
+
+    `variant` is the curve's; the row of a single task lacks settings that only several tasks have.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    count: int
+    draw: int
+    regime: Literal["multitask", "sequential"]
+    order: int
+    variant: str = ""
+    row: Annotated[int, Field(ge=0)]
+
+
+class ScaleMarks(BaseModel):
+    """The points of a scale block. Draws of the same `pool` and `seed` are the same in every grid."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    pool: list[str]
+    seed: int
+    points: list[ScaleMark]
+
+
 class Expected(BaseModel):
     """The key `expected` of a resolved grid. A part that is absent restricts nothing."""
 
@@ -57,6 +83,7 @@ class Expected(BaseModel):
     targets: dict[str, dict[Literal["dev", "test"], Annotated[list[str], Field(min_length=1)]]] | None = None
     seeds: Annotated[list[int], Field(min_length=1)] | None = None
     rows: list[ExpectedRow] = []
+    scale: ScaleMarks | None = None
 
     def planned(self) -> dict[str, set[str]]:
         """Every run that the plan names, with the targets that it is to fill."""
@@ -122,6 +149,18 @@ def find_expected(results: Path, grid: Path | None) -> Expected | None:
             f"{path}: no key `expected`; --grid takes the resolved copy that launch/grid.py keeps in the campaign "
             f"root as {GRID_IN_RESULTS.as_posix()}"
         )
+    return parse_expected(path, document)
+
+
+def find_grids(results: Path) -> Iterator[Expected]:
+    """The expectations of all grids that the campaign root keeps, by name. Raises UserError like `find_expected`."""
+    for path in sorted((results / GRID_IN_RESULTS.parent / "grids").glob("*.json")):
+        document = read_grid(path)
+        if "expected" in document:
+            yield parse_expected(path, document)
+
+
+def parse_expected(path: Path, document: dict[str, Any]) -> Expected:
     try:
         expected = Expected.model_validate(document["expected"])
     except ValidationError as error:
@@ -170,6 +209,11 @@ def check_expected(expected: Expected) -> Iterator[str]:
                 other = named.setdefault((key, target, seed), run)
                 if other != run:
                     yield f"rows.{index}.runs.{target}.{seed}: {run}, but the same row has {other} there before"
+    for index, mark in enumerate(expected.scale.points if expected.scale else ()):
+        if mark.row >= len(expected.rows):
+            yield f"scale.points.{index}.row: {mark.row}, but there are {len(expected.rows)} rows, counted from 0"
+        elif len(expected.rows[mark.row].tasks) != mark.count:
+            yield f"scale.points.{index}: {mark.count} tasks, but row {mark.row} has another number"
 
 
 def define_scope(expected: Expected | None, collection: Collection) -> Scope:
@@ -196,7 +240,8 @@ def define_scope(expected: Expected | None, collection: Collection) -> Scope:
         rows=tuple(row.key() for row in expected.rows),
         from_grid=from_grid,
         runs=name_runs(expected),
-        digest_text=canonical_json(expected.model_dump()) if from_grid else "",
+        # The main table does not depend on what is a point of a curve.
+        digest_text=canonical_json(expected.model_dump(exclude={"scale"})) if from_grid else "",
     )
 
 

@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
-from aggregate.averages import Average, average_tasks
 from aggregate.columns import COLUMNS
-from aggregate.main_table import MainTable, TableRow
+from aggregate.curves import Point
 from aggregate.plain import format_csv
 
-CURVES = ("multitask", "sequential")
-
-
-@dataclass(frozen=True)
-class Point:
-    """Mean differences to the baseline of all rows with `count` tasks on one curve: the orders of a set are averaged
-    first, then the sets, so that a set with more orders does not count more. `values` by column key, None where a row
-    lacks its own."""
-
-    block: str
-    variant: str
-    curve: str
-    count: int
-    sets: int
-    rows: int
-    values: Mapping[str, float | None]
-
-    @property
-    def average(self) -> Average:
-        return average_tasks(self.values)
-
-
-def build_points(table: MainTable) -> list[Point]:
-    """Every curve that has more than one count. A single task is the first point of both curves; rows with masked
-    language modelling or translated data are on none."""
-    found: list[Point] = []
-    for block in table.blocks:
-        rows = [row for row in block.rows if row.key.tasks and not row.key.mlm and not row.key.translated]
-        for variant in sorted({row.key.variant for row in rows}):
-            for curve in CURVES:
-                mine = [row for row in rows if row.key.variant == variant and row.key.mode in ("single", curve)]
-                counts = sorted({len(row.key.tasks) for row in mine})
-                if len(counts) > 1:
-                    found += [_build_point(block.title, variant, curve, count, mine) for count in counts]
-    return found
-
-
-def _build_point(block: str, variant: str, curve: str, count: int, rows: Sequence[TableRow]) -> Point:
-    sets: dict[frozenset[str], list[TableRow]] = {}
-    for row in rows:
-        if len(row.key.tasks) == count:
-            sets.setdefault(frozenset(row.key.tasks), []).append(row)
-    values = {
-        column.key: _mean([[row.cells[column.key].value for row in set_] for set_ in sets.values()])
-        for column in COLUMNS
-    }
-    return Point(block, variant, curve, count, len(sets), sum(map(len, sets.values())), values)
-
-
-def _mean(values: Sequence[Sequence[float | None]]) -> float | None:
-    """The mean of the sets' means; None where any value is missing: curves through fewer sets would not compare."""
-    means = [fmean(known) for of_set in values if len(known := [v for v in of_set if v is not None]) == len(of_set)]
-    return fmean(means) if len(means) == len(values) else None
-
-
-HEADER = ("baseline", "variant", "curve", "tasks", "sets", "rows")
+HEADER = ("baseline", "variant", "curve", "pool", "seed", "tasks", "draws", "sets", "rows")
+TOLD = (
+    "Differences to the baseline, in points: mean over {units}, each the mean over its orders and seeds. † mean over "
+    "the complete tasks only. -- a row of the point lacks the number."
+)
+UNMARKED = (
+    "No grid kept in the results folder marks the points of a scale block: every row with k tasks is taken as a point "
+    "of k, whatever it was trained for."
+)
 
 
 def write_scaling_csv(points: Sequence[Point]) -> str:
@@ -78,28 +28,48 @@ def write_scaling_csv(points: Sequence[Point]) -> str:
 
 
 def write_scaling_markdown(points: Sequence[Point]) -> str:
-    """The same for people, with one decimal, and only the columns in which there is a number."""
-    shown = [column.key for column in COLUMNS if any(point.values[column.key] is not None for point in points)]
-    lines = [_spell(point, shown) for point in points]
-    headers = ["curve", "tasks", "sets", *shown, "Avg", "variant"]
-    told = (
-        "Differences to the baseline, in points: mean over the sets of so many tasks, each the mean over its orders "
-        "and seeds. † mean over the complete tasks only. -- a row of the point lacks the number."
-    )
-    return f"# Scaling\n\n{told}\n\n{tabulate(lines, headers, tablefmt='github', disable_numparse=True)}\n"
+    """The same for people, with one decimal, and only the columns in which there is a number.
+
+    What the draws are of is told for each line where there are several pools or seeds.
+    """
+    of_points = [point.values for point in points]
+    shown = [column.key for column in COLUMNS if any(values[column.key] is not None for values in of_points)]
+    sources = list(dict.fromkeys(_spell_source(point) for point in points))
+    told = [TOLD.format(units="the draws of so many tasks" if sources[0] else "the sets of so many tasks")]
+    if not sources[0]:
+        told.append(UNMARKED)
+    elif len(sources) == 1:
+        told.append(f"Draws of {sources[0]}.")
+    several = len(sources) > 1
+    lines = [[*_spell(point, shown), *([_spell_source(point)] if several else [])] for point in points]
+    headers = ["curve", "tasks", "draws", "sets", *shown, "Avg", "variant", *(["draws of"] if several else [])]
+    text = "\n\n".join(told)
+    return f"# Scaling\n\n{text}\n\n{tabulate(lines, headers, tablefmt='github', disable_numparse=True)}\n"
+
+
+def _spell_source(point: Point) -> str:
+    """What the draws are of; "" where no grid tells."""
+    curve = point.curve
+    return f"{', '.join(curve.pool)} (seed {curve.seed})" if curve.pool else ""
+
+
+def _count_draws(point: Point) -> int | None:
+    return len(point.draws) if point.curve.pool else None
 
 
 def _fields(point: Point) -> list[object]:
-    average = point.average
-    head = [point.block, point.variant, point.curve, point.count, point.sets, point.rows]
-    values = [point.values[column.key] for column in COLUMNS]
-    return [*head, *values, average.avg, average.partial, average.complete]
+    average, curve, values = point.average, point.curve, point.values
+    head = [point.block, curve.variant, curve.regime, "+".join(curve.pool), curve.seed]
+    head += [point.count, _count_draws(point), point.sets, point.rows]
+    return [*head, *(values[column.key] for column in COLUMNS), average.avg, average.partial, average.complete]
 
 
 def _spell(point: Point, shown: Sequence[str]) -> Iterator[str]:
-    average = point.average
-    yield from (point.curve, str(point.count), str(point.sets))
-    yield from ("--" if point.values[key] is None else f"{point.values[key]:+.1f}" for key in shown)
+    average, values, draws = point.average, point.values, _count_draws(point)
+    yield from (point.curve.regime, str(point.count), "" if draws is None else str(draws), str(point.sets))
+    for key in shown:
+        value = values[key]
+        yield "--" if value is None else f"{value:+.1f}"
     partial = "--" if average.partial is None else f"{average.partial:+.1f}†"
     yield partial if average.avg is None else f"{average.avg:+.1f}"
-    yield point.variant
+    yield point.curve.variant

@@ -16,11 +16,12 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from aggregate.collection import Collection, collect
-from aggregate.expectation import GRID_IN_RESULTS, Scope, define_scope, find_expected
+from aggregate.curves import Marks, build_points, mark_rows, read_marks
+from aggregate.expectation import GRID_IN_RESULTS, Scope, define_scope, find_expected, find_grids
 from aggregate.latex import write_latex
 from aggregate.main_table import MainTable, build_table
 from aggregate.plain import format_terminal, write_csv, write_detail_csv, write_markdown
-from aggregate.scaling_table import build_points, write_scaling_csv, write_scaling_markdown
+from aggregate.scaling_table import write_scaling_csv, write_scaling_markdown
 from aggregate.view import View, build_view
 from stilts.errors import UserError
 from stilts.runs import canonical_json, write_text
@@ -37,7 +38,8 @@ what it writes
   main_detail.csv  one line per cell: value, both sides of the difference, seeds, languages, reason of a gap
   main.tex         a table for \\input; needs \\usepackage{{booktabs}}
   main.md          the same with notes, and every finding about the files
-  scaling.csv, .md scores against the number of intermediate tasks, where rows of several numbers are there
+  scaling.csv, .md scores against the number of intermediate tasks, where there are several numbers: the points
+                   that the scale blocks of the grids in --results mark; without one, all rows with so many tasks
 
 how to read it
   The first row of a block is its baseline in absolute values; the others are differences to it, paired by
@@ -77,8 +79,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def read_inputs(results: Path, grid: Path | None) -> tuple[Collection, Scope]:
-    """Raises UserError where there is nothing to make a table of."""
+def read_inputs(results: Path, grid: Path | None) -> tuple[Collection, Scope, Marks | None]:
+    """Metric files, what the table is to hold, and the points that grids mark on curves.
+
+    Raises UserError where there is nothing to make a table of.
+    """
     if not results.is_dir():
         raise UserError(f"--results {results}: no such folder; give the campaign root or any folder of metric files")
     expected = find_expected(results, grid)
@@ -91,10 +96,10 @@ def read_inputs(results: Path, grid: Path | None) -> tuple[Collection, Scope]:
     scope = define_scope(expected, collection)
     if not collection.metrics and not collection.conflicts and not scope.rows:
         raise UserError([f"--results {results}: no usable metric file", *map(str, collection.findings)])
-    return collection, scope
+    return collection, scope, read_marks(expected, find_grids(results))
 
 
-def write_tables(out: Path, collection: Collection, table: MainTable, view: View) -> list[Path]:
+def write_tables(out: Path, collection: Collection, table: MainTable, view: View, marks: Marks | None) -> list[Path]:
     """Write every file whole or not at all; the paths written."""
     outcomes = canonical_json(collection.outcomes) if collection.outcomes else ""
     inputs = f"{collection.digest}\n{table.scope.digest_text}{outcomes}"
@@ -105,7 +110,7 @@ def write_tables(out: Path, collection: Collection, table: MainTable, view: View
         "main.tex": write_latex(view, digest),
         "main.md": write_markdown(view, table.findings, collection.files, digest),
     }
-    if points := build_points(table):
+    if points := build_points(table, mark_rows(table) if marks is None else marks):
         texts |= {"scaling.csv": write_scaling_csv(points), "scaling.md": write_scaling_markdown(points)}
     for name, text in texts.items():
         try:
@@ -121,10 +126,10 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without † must not cost the table
     options = parse_arguments(arguments)
     try:
-        collection, scope = read_inputs(options.results, options.grid)
+        collection, scope, marks = read_inputs(options.results, options.grid)
         table = build_table(collection, scope)
         view = build_view(table)
-        written = write_tables(options.out, collection, table, view)
+        written = write_tables(options.out, collection, table, view, marks)
     except UserError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)

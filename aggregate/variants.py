@@ -12,6 +12,8 @@ from stilts.results import RowKey
 # Settings of intermediate training; those of the last two stand on rows that use them alone.
 INTERMEDIATE_PARTS = ("intermediate.", "mlm.", "translation.")
 TARGET_PARTS = "target."
+# Settings of several tasks, which a single one has not, whatever the row says.
+MIXING_PARTS = ("intermediate.replay=", "intermediate.sampling.")
 
 
 class RowName(NamedTuple):

@@ -9,11 +9,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from launch.plan import Plan
+from launch.rows import Row
+from launch.scale import find_pool
 from stilts.errors import UserError
 from stilts.runs import RunFolder, canonical_json, read_json, write_json
 from stilts.tasks.catalogue import TARGETS, splits, target_languages
@@ -136,7 +138,8 @@ def _clock(seconds: Any) -> str:
 
 
 def expected_cells(plan: Plan) -> dict[str, Any]:
-    """What the tables of this grid should hold: rows, targets with languages, seeds, and the run behind each cell."""
+    """What the tables of this grid should hold: rows, targets with languages, seeds, and the run behind each cell; of a
+    scale block the points of its curves, each with the number of its row."""
     rows: dict[Any, dict[str, Any]] = {}
     for (row, target), runs in plan.cells.items():
         entry = rows.setdefault(row, {"model": row.model_name, **row.intermediate, "variant": row.variant, "runs": {}})
@@ -149,7 +152,17 @@ def expected_cells(plan: Plan) -> dict[str, Any]:
         if name in asked
     }
     seeds = sorted({seed for runs in plan.cells.values() for seed in runs})
-    return {"suite": grid.suite, "targets": targets, "seeds": seeds, "rows": list(rows.values())}
+    expected = {"suite": grid.suite, "targets": targets, "seeds": seeds, "rows": list(rows.values())}
+    return expected | ({"scale": _marks(plan, list(rows))} if grid.scale else {})
+
+
+def _marks(plan: Plan, rows: list[Row]) -> dict[str, Any]:
+    """The points of a scale block. Two blocks of one pool and seed have the same draws under the same numbers."""
+    assert plan.grid.scale is not None, "only a scale block has points"
+    scale, numbers = plan.grid.scale, {row: number for number, row in enumerate(rows)}
+    points = sorted((place, variant, numbers[row]) for place, variant, row in plan.points)
+    marks = [{**asdict(place), "variant": variant, "row": number} for place, variant, number in points]
+    return {"pool": sorted(find_pool(scale.tasks, plan.grid.suite)), "seed": scale.seed, "points": marks}
 
 
 def find_children(plan: Plan) -> dict[str, list[str]]:

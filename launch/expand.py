@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launch.axes import NAMED_AXES, SWITCHES
-from launch.scale import scale_points
+from launch.scale import Place, scale_points
 from launch.spec import Grid
 from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TOY_INTERMEDIATES, TOY_TARGETS
 
@@ -37,30 +37,38 @@ class Combination:
         return self.regime if len(self.tasks) > 1 else ("single" if self.tasks else "none")
 
 
-def expand(grid: Grid) -> list[Combination]:
-    """Every combination that the grid asks for, once, in the order of the file."""
+def expand(grid: Grid) -> dict[Combination, list[Place]]:
+    """Every combination that the grid asks for, once, in the order of the file, with its places on the scale block's
+    curves: none for what only the axes ask for."""
     suite = grid.suite
     axes = {name: _values(name, values, suite) for name, values in grid.axes.items()}
-    wanted = [point for point in _points(grid, axes, {}) if not _excluded(point, grid, suite)]
+    wanted = [point for point in _points(grid, axes, {}) if not _excluded(point[0], grid, suite)]
     for entry in grid.include:
         given = {name: _values(name, _as_list(value), suite) for name, value in entry.items()}
         wanted.extend(_points(grid, axes, given))
-    return list(dict.fromkeys(_combination(point) for point in wanted))
+    combinations: dict[Combination, list[Place]] = {}
+    for values, place in wanted:
+        combinations.setdefault(_combination(values), []).extend([place] if place else [])
+    return combinations
 
 
-def _points(grid: Grid, axes: Mapping[str, list[Any]], given: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
+Point = tuple[dict[str, Any], Place | None]
+
+
+def _points(grid: Grid, axes: Mapping[str, list[Any]], given: Mapping[str, list[Any]]) -> Iterator[Point]:
     """The product of the axes and that of the scale points, with the axes `given` by an include entry in their place.
 
     An entry that names intermediate tasks takes no scale points, one that names regimes those of these regimes.
     """
     named = "intermediate" in given or "intermediate" in axes or any("intermediate" in group for group in grid.zip)
     if named:
-        yield from _product(grid, {**axes, **given}, set(given))
+        yield from ((values, None) for values in _product(grid, {**axes, **given}, set(given)))
     if grid.scale is not None and "intermediate" not in given:
         others = {n: v for n, v in {**axes, **given}.items() if n not in ("intermediate", "regime")}
-        points = [p for p in scale_points(grid.scale, grid.suite) if p["regime"] in given.get("regime", [p["regime"]])]
-        for point, values in itertools.product(points, _product(grid, others, set(given))):
-            yield values | point
+        points = scale_points(grid.scale, grid.suite)
+        places = [place for place in points if place.regime in given.get("regime", [place.regime])]
+        for place, values in itertools.product(places, _product(grid, others, set(given))):
+            yield values | points[place], place
 
 
 def _as_list(value: Any) -> list[Any]:

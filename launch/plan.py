@@ -23,7 +23,7 @@ from launch.recipes import (
 )
 from launch.resources import Resources, choose_resources
 from launch.rows import Row
-from launch.scale import UPDATES, find_draws
+from launch.scale import UPDATES, Place, find_draws
 from launch.spec import Grid
 from stilts.errors import UserError
 from stilts.runs import STAGE_VERSIONS, Run, canonical_json
@@ -35,12 +35,16 @@ Overrides = tuple[tuple[str, Any], ...]
 
 @dataclass
 class Plan:
-    """The DAG in an order in which parents come first, and which run fills which cell of the tables."""
+    """The DAG in an order in which parents come first, and which run fills which cell of the tables.
+
+    `points` are the places on the scale block's curves with the variant of the curve and the row that stands there.
+    """
 
     grid: Grid
     cluster: Cluster
     runs: dict[str, Run] = field(default_factory=dict)
     cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
+    points: set[tuple[Place, str, Row]] = field(default_factory=set)
 
     def resources(self, run_id: str) -> Resources:
         """The resource class that the run was given."""
@@ -55,8 +59,8 @@ def make_plan(grid: Grid, cluster: Cluster) -> Plan:
     """Expand a grid into its DAG. Raises UserError where settings contradict each other."""
     combinations = expand(grid)
     planner = _Planner(grid, cluster, {combination.target for combination in combinations})
-    for combination in combinations:
-        planner.add(combination)
+    for combination, places in combinations.items():
+        planner.add(combination, places)
     if not planner.plan.runs:
         raise UserError(f"grid '{grid.name}': nothing is left after exclude; the study would have no runs")
     return planner.plan
@@ -77,8 +81,8 @@ class _Planner:
         self.trained = lru_cache(maxsize=None)(self._trained)
         self.resources = lru_cache(maxsize=None)(self._resources)
 
-    def add(self, combination: Combination) -> None:
-        """Add the run of one combination with all its ancestors, and its cell."""
+    def add(self, combination: Combination, places: list[Place]) -> None:
+        """Add the run of one combination with all its ancestors, its cell, and its places on curves."""
         c = combination
         row = self.row(c.model, c.mode, c.tasks, c.mlm, c.translated, c.overrides)
         training = training_of(c.target)
@@ -87,6 +91,10 @@ class _Planner:
         else:
             run = self.trained(training.name, row, c.seed, c.overrides)
         self.plan.cells.setdefault((row, c.target), {})[c.seed] = run.id
+        for place in places:
+            # A single task has fewer settings than the curve that it begins, for instance no replay.
+            curve = self.row(c.model, place.regime, c.tasks, c.mlm, c.translated, c.overrides)
+            self.plan.points.add((place, curve.variant, row))
 
     def _row(
         self, model: str, mode: str, tasks: tuple[str, ...], mlm: bool, translated: bool, overrides: Overrides

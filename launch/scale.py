@@ -7,6 +7,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
@@ -54,18 +55,29 @@ class Scale(Settings):
         return self.budget.fixed_steps if isinstance(self.budget, FixedSteps) else None
 
 
-def scale_points(scale: Scale, suite: str) -> list[dict[str, Any]]:
-    """Values of `intermediate` and `regime` (and of `intermediate.updates` where the steps are fixed) of every point.
+@dataclass(frozen=True, order=True)
+class Place:
+    """A place on a curve: so many tasks, the draw that they are from, and which of its orders; all from 1."""
 
-    Points that are one training (k = 1, the whole pool as a mixture) come several times.
+    count: int
+    draw: int
+    regime: Regime
+    order: int
+
+
+def scale_points(scale: Scale, suite: str) -> dict[Place, dict[str, Any]]:
+    """Values of `intermediate` and `regime` (and of `intermediate.updates` where the steps are fixed) of every place.
+
+    One training may have several places (k = 1, the whole pool as a mixture).
     """
     fixed = {UPDATES: scale.fixed_steps} if scale.fixed_steps else {}
-    points: list[dict[str, Any]] = []
+    points: dict[Place, dict[str, Any]] = {}
     for count, draw in itertools.product(scale.counts, range(1, scale.draws + 1)):
         for regime in scale.regimes:
             own = draw_order(scale, suite, draw)[:count]
             orders = [tuple(sorted(own))] if regime == "multitask" else find_orders(scale, draw, own)
-            points += [{"intermediate": tasks, "regime": regime, **fixed} for tasks in orders]
+            for order, tasks in enumerate(orders, 1):
+                points[Place(count, draw, regime, order)] = {"intermediate": tasks, "regime": regime, **fixed}
     return points
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from launch.scale import Scale, draw_order, find_orders
 from stilts.tasks.catalogue import TOY_LANGUAGES
 from tests.support.campaigns import TINY_TOY, Study, merge
 
@@ -18,7 +19,7 @@ GRID = merge(
     TINY_TOY,
     {
         "name": "scaling",
-        "axes": {"intermediate": ["none"], "seed": [1, 2]},
+        "axes": {"intermediate": ["none", "each"], "seed": [1, 2]},  # both draws begin with the same task
         "scale": {"counts": [1, 2, 3], "draws": 2, "orders": 2},
         "toy": {"sizes": {"train": 64, "dev": 24, "test": 12}},
         "intermediate": {"selection": {"points": 2, "examples": 20}},
@@ -65,8 +66,8 @@ def test_everything_is_done_and_prefixes_are_shared(study: Study) -> None:
     assert len(trained) == 2 * (len(phases) + len(mixtures))
 
 
-def test_the_scaling_table_is_the_mean_over_sets_orders_and_seeds(study: Study, points: list[dict[str, str]]) -> None:
-    """Computed again from the metric files in another way."""
+def test_the_scaling_table_is_the_mean_over_draws_orders_and_seeds(study: Study, points: list[dict[str, str]]) -> None:
+    """Computed again from the metric files and the definition of a draw; single tasks that begin none stay out."""
     scores: dict[tuple[str, tuple[str, ...]], dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for record in read_metrics(study):
         if record["target"] == "xnli" and record["split"] == "dev":
@@ -82,13 +83,21 @@ def test_the_scaling_table_is_the_mean_over_sets_orders_and_seeds(study: Study, 
     assert [(point["curve"], point["tasks"]) for point in points] == [
         (curve, str(count)) for curve in ("multitask", "sequential") for count in (1, 2, 3)
     ]
+    scale = Scale(**GRID["scale"])
+    assert sum(mode == "single" for mode, _ in gains) == 3
     for point in points:
-        of_sets: dict[frozenset[str], list[float]] = defaultdict(list)
-        for (mode, tasks), gain in gains.items():
-            if mode in ("single", point["curve"]) and len(tasks) == int(point["tasks"]):
-                of_sets[frozenset(tasks)].append(gain)
-        assert int(point["sets"]) == len(of_sets)
-        assert float(point["xnli"]) == pytest.approx(fmean(map(fmean, of_sets.values())))
+        of_draws, sets = [], set()
+        for draw in (1, 2):
+            tasks = draw_order(scale, "toy", draw)[: int(point["tasks"])]
+            sets.add(frozenset(tasks))
+            if point["curve"] == "multitask":
+                orders, mode = [tuple(sorted(tasks))], "multitask"
+            else:
+                orders, mode = find_orders(scale, draw, tasks), "sequential"
+            of_draws.append(fmean(gains["single" if len(tasks) == 1 else mode, order] for order in orders))
+        assert (int(point["draws"]), int(point["sets"])) == (2, len(sets))
+        assert float(point["xnli"]) == pytest.approx(fmean(of_draws))
+    assert [point["sets"] for point in points] == ["1", "2", "1"] * 2
 
 
 def test_the_draw_of_a_row_stands_in_its_metric_files(study: Study) -> None:

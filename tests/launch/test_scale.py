@@ -38,7 +38,8 @@ def scales(draw: st.DrawFn) -> Scale:
 @settings(deadline=None)
 @given(scales())
 def test_points_are_nested_sets_the_same_for_both_regimes(scale: Scale) -> None:
-    points = scale_points(scale, "xtreme")
+    places = scale_points(scale, "xtreme")
+    points = list(places.values())
     orders = {draw: draw_order(scale, "xtreme", draw) for draw in range(1, scale.draws + 1)}
     assert all(sorted(order) == sorted(scale.tasks) for order in orders.values())
     expected = []
@@ -66,7 +67,7 @@ def test_orders_differ_and_the_first_is_the_draw_s_own(scale: Scale) -> None:
 @settings(deadline=None)
 @given(scales(), st.randoms(use_true_random=False))
 def test_more_counts_draws_orders_and_another_listing_keep_every_point(scale: Scale, random: Any) -> None:
-    before = {(p["regime"], p["intermediate"]) for p in scale_points(scale, "xtreme")}
+    before = {(p["regime"], p["intermediate"]) for p in scale_points(scale, "xtreme").values()}
     every = list(range(1, len(scale.tasks) + 1))
     changes: list[dict[str, Any]] = [
         {"counts": random.sample(every, len(every))},
@@ -77,7 +78,7 @@ def test_more_counts_draws_orders_and_another_listing_keep_every_point(scale: Sc
     ]
     for change in changes:
         after = scale.model_copy(update=change)
-        assert before <= {(p["regime"], p["intermediate"]) for p in scale_points(after, "xtreme")}
+        assert before <= {(p["regime"], p["intermediate"]) for p in scale_points(after, "xtreme").values()}
 
 
 def test_draws_are_random_enough() -> None:
