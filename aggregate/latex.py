@@ -1,17 +1,19 @@
-"""The main table as LaTeX: complete `table` environments for \\input, needing only booktabs."""
+"""A sheet as LaTeX: complete `table` environments for \\input, needing only booktabs and xcolor."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 
-from aggregate.view import NARROW, PARTIAL, ShownBlock, ShownCell, View
+from aggregate.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell, find_tint
 
 # What fits a page of the article class in the size used, with a caption and MAX_NOTES lines of notes.
 LINES_PER_PAGE = 44
 MAX_NOTES = 12
+MAX_COLUMNS = 14
 NOTE_CHARACTERS = 110  # of a line of notes
 NAME_CHARACTERS = 22  # of the name column's 2.7 cm
 _ESCAPES = {
@@ -33,27 +35,41 @@ _PARTINGS = {"space": "\\addlinespace", "rule": "\\midrule"}
 _SYMBOLS = {PARTIAL: "\\dagger", NARROW: "\\ddagger"}
 
 
-def write_latex(view: View, digest: str) -> str:
-    """The text of main.tex. A long table is split into numbered parts.
+def write_latex(sheet: Sheet, digest: str) -> str:
+    """The text of its file. A table that is too long or too wide is split into numbered parts.
 
     The notes stand under the last part, or as text behind it where they are too many for a float.
     """
-    pages = list(split_pages(view.blocks))
-    parts = [f"% inputs sha256 {digest}\n% needs \\usepackage{{booktabs}}\n"]
-    short = sum(-(-len(text) // NOTE_CHARACTERS) for _, text in view.notes) <= MAX_NOTES
-    for number, blocks in enumerate(pages, start=1):
-        caption = escape(view.caption) if number == 1 else "Main table, continued."
-        label = "tab:main" if number == 1 else f"tab:main-{number}"
+    pages = [(part, page) for part in cut_columns(sheet) for page in split_pages(part.blocks)]
+    parts = [f"% inputs sha256 {digest}\n% needs \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}\n"]
+    name = f"tab:{sheet.name.replace('/', '-')}"
+    short = sum(-(-len(text) // NOTE_CHARACTERS) for _, text in sheet.notes) <= MAX_NOTES
+    for number, (part, blocks) in enumerate(pages, start=1):
+        caption = escape(sheet.caption) if number == 1 else f"{escape(sheet.title)}, continued."
+        label = name if number == 1 else f"{name}-{number}"
         parts.append(
             "\\begin{table}[tp]\n\\centering\n"
             f"\\caption{{{caption}}}\n\\label{{{label}}}\n"
             "\\par\\smallskip\n\\scriptsize\n\\setlength{\\tabcolsep}{2.5pt}\n"
-            f"\\makebox[\\textwidth][c]{{%\n{write_tabular(view, blocks)}}}\n"
-            f"{write_notes(view) if short and number == len(pages) else ''}\\end{{table}}\n"
+            f"\\makebox[\\textwidth][c]{{%\n{write_tabular(part, blocks)}}}\n"
+            f"{write_notes(sheet) if short and number == len(pages) else ''}\\end{{table}}\n"
         )
     if not short:
-        parts.append(f"\\par{{\\scriptsize\\noindent Notes to Table~\\ref{{tab:main}}.\\par\n{list_notes(view)}}}\n")
+        parts.append(f"\\par{{\\scriptsize\\noindent Notes to Table~\\ref{{{name}}}.\\par\n{list_notes(sheet)}}}\n")
     return "".join(parts)
+
+
+def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
+    """The sheet itself, or parts of like width where it has more columns than fit on a page."""
+    count = -(-len(sheet.headings) // MAX_COLUMNS)
+    width = -(-len(sheet.headings) // count)
+    for start in range(0, len(sheet.headings), width):
+        chosen = slice(start, start + width)
+        blocks = tuple(
+            replace(block, rows=tuple(replace(row, cells=row.cells[chosen]) for row in block.rows))
+            for block in sheet.blocks
+        )
+        yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks)
 
 
 def split_pages(blocks: tuple[ShownBlock, ...]) -> Iterator[list[ShownBlock]]:
@@ -79,15 +95,15 @@ def cut_block(block: ShownBlock, start: int, stop: int) -> ShownBlock:
     return ShownBlock(f"{block.title}, continued" if start else "", block.rows[start:stop])
 
 
-def write_tabular(view: View, blocks: list[ShownBlock]) -> str:
+def write_tabular(sheet: Sheet, blocks: list[ShownBlock]) -> str:
     """booktabs rules and a two-row header from pandas' Styler; rules between groups of rows are ours."""
     rows = [row for block in blocks for row in block.rows]
-    headings = [("", ""), *((escape(task), escape(metric)) for task, metric in view.headings)]
+    headings = [("", ""), *((escape(task), escape(metric)) for task, metric in sheet.headings)]
     frame = pd.DataFrame(
         [[escape_name(row.name), *(format_cell(cell) for cell in row.cells)] for row in rows],
         columns=pd.MultiIndex.from_tuples(headings),
     )
-    column_format = "p{2.7cm}" + "r" * len(view.headings)
+    column_format = "p{2.7cm}" + "r" * len(sheet.headings)
     span = min(6, len(headings))  # of a title, which is wider than a name
     lines = frame.style.hide(axis="index").to_latex(hrules=True, column_format=column_format).splitlines()
     head = lines.index("\\midrule") + 1
@@ -102,20 +118,27 @@ def write_tabular(view: View, blocks: list[ShownBlock]) -> str:
     return "\n".join([*lines[:head], *body, *lines[head + len(rows) :]]) + "\n"
 
 
-def write_notes(view: View) -> str:
-    if not view.notes:
+def write_notes(sheet: Sheet) -> str:
+    if not sheet.notes:
         return ""
-    return f"\\par\\smallskip\n\\begin{{minipage}}{{\\textwidth}}\n\\raggedright\n{list_notes(view)}\\end{{minipage}}\n"
+    return (
+        f"\\par\\smallskip\n\\begin{{minipage}}{{\\textwidth}}\n\\raggedright\n{list_notes(sheet)}\\end{{minipage}}\n"
+    )
 
 
-def list_notes(view: View) -> str:
-    marked = ((format_marks((mark,)) if mark else "", escape(text)) for mark, text in view.notes)
+def list_notes(sheet: Sheet) -> str:
+    marked = ((format_marks((mark,)) if mark else "", escape(text)) for mark, text in sheet.notes)
     return "".join(f"\\noindent {mark}{text}.\\par\n" for mark, text in marked)
 
 
 def format_cell(cell: ShownCell) -> str:
-    """Signed numbers in math mode, for a minus instead of a hyphen; the marks raised."""
-    return re.sub(r"[+-]\d+\.\d", lambda number: f"${number[0]}$", cell.text) + format_marks(cell.marks)
+    """Signed numbers in math mode, for a minus instead of a hyphen; the marks raised, and without a width of their own,
+    so that numbers stand below each other at the point."""
+    text = re.sub(r"[+-]\d+\.\d+", lambda number: f"${number[0]}$", cell.text.removesuffix("*"))
+    marks = ("*",) * cell.text.endswith("*") + cell.marks
+    tint = find_tint(cell.shade)
+    shade = f"\\cellcolor[HTML]{{{tint}}}" if tint else ""
+    return shade + text.replace("*", "$^{*}$") + (f"\\rlap{{{format_marks(marks)}}}" if marks else "")
 
 
 def format_marks(marks: tuple[str, ...]) -> str:

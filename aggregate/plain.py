@@ -1,4 +1,4 @@
-"""The main table as Markdown, for the terminal, and as CSV."""
+"""A sheet as Markdown, for the terminal, and as CSV."""
 
 from __future__ import annotations
 
@@ -6,51 +6,20 @@ import csv
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from aggregate.averages import Cell
-from aggregate.columns import COLUMNS
-from aggregate.main_table import MainTable, TableRow
 from aggregate.merging import Finding
-from aggregate.view import ShownCell, View
-from stilts.tasks.catalogue import TARGET_ORDER
+from aggregate.sheet import Sheet, ShownCell
 
 NAME_WIDTH = 28
 
 
-def write_csv(table: MainTable) -> str:
-    """One line per row, numbers at full precision, an empty field where there is none."""
-    header = ["row", *(column.key for column in COLUMNS), "avg", "avg_partial", "targets_complete"]
-    return format_csv([header, *(list_values(row) for row in table.rows)])
-
-
-def list_values(row: TableRow) -> list[object]:
-    average = row.average
-    cells = [row.cells[column.key].value for column in COLUMNS]
-    return [row.name, *cells, average.avg, average.partial, average.complete]
-
-
-def write_detail_csv(table: MainTable) -> str:
-    """One line per cell: the difference and both its sides, seeds, languages, and the reason of a gap."""
-    header = ["model", "variant", "row", "column", "value", "absolute", "baseline"]
-    header += ["seeds", "expected_languages", "present_languages", "reason"]
-    lines: list[list[object]] = [list(header)]
-    for row in table.rows:
-        place = [row.key.model, row.key.variant, row.name]
-        for column in COLUMNS:
-            expected = table.scope.languages.get(column.target, ())
-            lines.append([*place, column.key, *list_details(row.cells[column.key], expected)])
-        gap = f"mean of {row.average.complete} of {len(TARGET_ORDER)} tasks" if row.average.avg is None else ""
-        lines.append([*place, "avg", row.average.avg, "", "", "", "", "", gap])
-        lines.append([*place, "avg_partial", row.average.partial, "", "", "", "", "", gap])
-    return format_csv(lines)
-
-
-def list_details(cell: Cell, expected: Sequence[str]) -> list[object]:
-    numbers = [cell.value, cell.absolute, cell.baseline, cell.seeds]
-    return [*numbers, " ".join(expected), " ".join(cell.present), cell.reason]
+def write_csv(records: Sequence[Mapping[str, object]]) -> str:
+    """One line per record under a line of their keys."""
+    header = list(dict.fromkeys(key for record in records for key in record))
+    return format_csv([header, *([record.get(key) for key in header] for record in records)])
 
 
 def format_csv(lines: Iterable[Sequence[object]]) -> str:
@@ -61,22 +30,25 @@ def format_csv(lines: Iterable[Sequence[object]]) -> str:
     return buffer.getvalue()
 
 
-def write_markdown(view: View, findings: Iterable[Finding], files: int, digest: str) -> str:
-    """The text of main.md: tables, notes, findings; `files` counts the metric files behind them."""
-    parts = [f"<!-- inputs sha256 {digest} -->", "# Main table", escape_markdown(view.caption)]
-    headers = ["", *(f"{task} ({metric})" if metric else task for task, metric in view.headings)]
-    for block in view.blocks:
-        if len(view.blocks) > 1:
+def write_markdown(sheet: Sheet, digest: str, appendix: Sequence[str] = ()) -> str:
+    """The table with its notes, and whatever paragraphs come after them."""
+    parts = [f"<!-- inputs sha256 {digest} -->", f"# {sheet.title}", escape_markdown(sheet.caption)]
+    headers = ["", *(f"{task} ({metric})" if metric else task for task, metric in sheet.headings)]
+    for block in sheet.blocks:
+        if len(sheet.blocks) > 1:
             parts.append(f"## {escape_markdown(block.title)}")
         cells = [[escape_markdown(row.name), *map(mark_cell, row.cells)] for row in block.rows]
-        lines = [headers, ["---"] + ["---:"] * len(view.headings), *cells]
+        lines = [headers, ["---"] + ["---:"] * len(sheet.headings), *cells]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    if view.notes:
-        parts.append("\n".join(f"- {escape_markdown(note)}" for note in list_notes(view)))
-    lines_found = [f"- {escape_markdown(str(finding))}" for finding in findings]
-    parts += ["## Findings", "\n".join(lines_found) or "None."]
-    parts.append(f"{files} metric files read.")
-    return "\n\n".join(parts) + "\n"
+    if sheet.notes:
+        parts.append("\n".join(f"- {escape_markdown(note)}" for note in list_notes(sheet)))
+    return "\n\n".join((*parts, *appendix)) + "\n"
+
+
+def list_findings(findings: Iterable[Finding], files: int) -> list[str]:
+    """Paragraphs behind the main table: what was wrong with files, and how many metric files were read."""
+    lines = [f"- {escape_markdown(str(finding))}" for finding in findings]
+    return ["## Findings", "\n".join(lines) or "None.", f"{files} metric files read."]
 
 
 def mark_cell(cell: ShownCell) -> str:
@@ -86,8 +58,8 @@ def mark_cell(cell: ShownCell) -> str:
     return cell.text + symbols + (f" [{numbers}]" if numbers else "")
 
 
-def list_notes(view: View) -> list[str]:
-    return [f"{f'[{mark}]' if mark.isdigit() else mark} {text}".strip() for mark, text in view.notes]
+def list_notes(sheet: Sheet) -> list[str]:
+    return [f"{f'[{mark}]' if mark.isdigit() else mark} {text}".strip() for mark, text in sheet.notes]
 
 
 def escape_markdown(text: str) -> str:
@@ -98,15 +70,15 @@ def escape_markdown(text: str) -> str:
     return line.replace("<", "&lt;").replace(">", "&gt;")
 
 
-def format_terminal(view: View, width: int) -> str:
+def format_terminal(sheet: Sheet, width: int) -> str:
     """The table as plain text, its columns in as many tiers as `width` characters ask for, then the notes."""
-    parts = [textwrap.fill(view.caption, width)]
-    for block in view.blocks:
-        parts += [textwrap.fill(f"== {block.title} ==", width)] if len(view.blocks) > 1 else []
+    parts = [textwrap.fill(sheet.caption, width)]
+    for block in sheet.blocks:
+        parts += [textwrap.fill(f"== {block.title} ==", width)] if len(sheet.blocks) > 1 else []
         names = [wrap_name(row.name) for row in block.rows]
         columns = [
             [f"{task}\n{metric}" if metric else task, *(mark_cell(row.cells[index]) for row in block.rows)]
-            for index, (task, metric) in enumerate(view.headings)
+            for index, (task, metric) in enumerate(sheet.headings)
         ]
         name_width = max(len(line) for name in names for line in name.splitlines())
         for tier in split_columns(columns, width - name_width):
@@ -115,7 +87,7 @@ def format_terminal(view: View, width: int) -> str:
             align = ("left", *("right" for _ in tier))
             parts.append(tabulate(body, headers, "simple", disable_numparse=True, colalign=align))
     wrapper = textwrap.TextWrapper(width, subsequent_indent="    ", break_on_hyphens=False)  # names of runs stay whole
-    parts += ["\n".join(map(wrapper.fill, list_notes(view)))]
+    parts += ["\n".join(map(wrapper.fill, list_notes(sheet)))]
     return "\n\n".join(part for part in parts if part)
 
 

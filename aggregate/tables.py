@@ -19,10 +19,12 @@ from aggregate.collection import Collection, collect
 from aggregate.curves import Marks, build_points, mark_rows, read_marks
 from aggregate.expectation import GRID_IN_RESULTS, Scope, define_scope, find_expected, find_grids
 from aggregate.latex import write_latex
+from aggregate.main_sheet import build_sheet, list_details
 from aggregate.main_table import MainTable, build_table
-from aggregate.plain import format_terminal, write_csv, write_detail_csv, write_markdown
+from aggregate.plain import format_terminal, list_findings, write_csv, write_markdown
 from aggregate.scaling_table import write_scaling_csv, write_scaling_markdown
-from aggregate.view import View, build_view
+from aggregate.sheet import Sheet
+from aggregate.significance import Significance, judge_table
 from stilts.errors import UserError
 from stilts.runs import canonical_json, write_text
 
@@ -99,16 +101,18 @@ def read_inputs(results: Path, grid: Path | None) -> tuple[Collection, Scope, Ma
     return collection, scope, read_marks(expected, find_grids(results))
 
 
-def write_tables(out: Path, collection: Collection, table: MainTable, view: View, marks: Marks | None) -> list[Path]:
+def write_tables(
+    out: Path, collection: Collection, table: MainTable, sheet: Sheet, significance: Significance, marks: Marks | None
+) -> list[Path]:
     """Write every file whole or not at all; the paths written."""
     outcomes = canonical_json(collection.outcomes) if collection.outcomes else ""
     inputs = f"{collection.digest}\n{table.scope.digest_text}{outcomes}"
     digest = hashlib.sha256(inputs.encode()).hexdigest()
     texts = {
-        "main.csv": write_csv(table),
-        "main_detail.csv": write_detail_csv(table),
-        "main.tex": write_latex(view, digest),
-        "main.md": write_markdown(view, table.findings, collection.files, digest),
+        "main.csv": write_csv(sheet.records),
+        "main_detail.csv": write_csv(list(list_details(table, significance))),
+        "main.tex": write_latex(sheet, digest),
+        "main.md": write_markdown(sheet, digest, list_findings(table.findings, collection.files)),
     }
     if points := build_points(table, mark_rows(table) if marks is None else marks):
         texts |= {"scaling.csv": write_scaling_csv(points), "scaling.md": write_scaling_markdown(points)}
@@ -128,13 +132,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         collection, scope, marks = read_inputs(options.results, options.grid)
         table = build_table(collection, scope)
-        view = build_view(table)
-        written = write_tables(options.out, collection, table, view, marks)
+        significance = judge_table(table)
+        sheet = build_sheet(table, significance)
+        written = write_tables(options.out, collection, table, sheet, significance, marks)
     except UserError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         return 2
-    print(format_terminal(view, shutil.get_terminal_size((100, 24)).columns))
+    print(format_terminal(sheet, shutil.get_terminal_size((100, 24)).columns))
     print("\nwrote " + "\n      ".join(str(path) for path in written))
     for finding in table.findings:
         print(f"finding: {finding}", file=sys.stderr)

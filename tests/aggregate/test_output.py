@@ -92,7 +92,7 @@ def test_out_that_is_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFi
 def compile_latex(latex: str, folder: Path) -> str:
     """Compile a document that inputs main.tex; the log."""
     (folder / "document.tex").write_text(
-        "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\input{main.tex}\n\\end{document}\n"
+        "\\documentclass{article}\n\\usepackage{booktabs}\\usepackage[table]{xcolor}\n\\begin{document}\n\\input{main.tex}\n\\end{document}\n"
     )
     command = [latex, "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)

@@ -132,7 +132,7 @@ def test_long_settings_break_within_the_name_column(results: Path, latex: str, t
     tabulate(results)
     out = tmp_path / "out"
     (out / "document.tex").write_text(
-        "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n\\input{main}\n\\end{document}\n"
+        "\\documentclass{article}\n\\usepackage{booktabs}\\usepackage[table]{xcolor}\n\\begin{document}\n\\input{main}\n\\end{document}\n"
     )
     command = [latex, "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
     done = subprocess.run(command, cwd=out, capture_output=True, text=True, errors="replace", timeout=120)

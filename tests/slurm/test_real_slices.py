@@ -157,7 +157,7 @@ def test_main_table_is_complete_and_compiles(study: Study, latex: str, tmp_path:
     assert all(row["avg"] for row in whole)
     document = tmp_path / "document.tex"
     document.write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\\begin{document}"
+        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[table]{xcolor}\\usepackage[T1]{fontenc}\\begin{document}"
         "\\input{main.tex}\\end{document}"
     )
     done = subprocess.run([latex, "-interaction=nonstopmode", document.name], cwd=tmp_path, capture_output=True)

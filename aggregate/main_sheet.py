@@ -1,84 +1,30 @@
-"""What the printed tables show, before any markup: cell texts, marks, and the notes that explain them."""
+"""The main table as a sheet: cell texts, marks, and the notes that explain them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Literal
 
-from aggregate.columns import METRIC_TITLES, TARGET_TITLES, headline_metrics, list_columns
+from aggregate.averages import Cell
+from aggregate.columns import COLUMNS, METRIC_TITLES, TARGET_TITLES, headline_metrics, list_columns
 from aggregate.main_table import MainTable, TableRow
+from aggregate.sheet import (
+    MISSING,
+    NARROW,
+    PARTIAL,
+    Numbering,
+    Sheet,
+    ShownBlock,
+    ShownCell,
+    ShownRow,
+    show_number,
+)
+from aggregate.significance import AVERAGE, Significance
 from stilts.tasks.catalogue import ONE_SET_TARGETS, TARGET_ORDER
 
-MISSING = "--"
-PARTIAL, NARROW = "†", "‡"
-ELLIPSIS = "..."
-RUNS_IN_NOTE = 3
 
-
-@dataclass(frozen=True)
-class ShownCell:
-    """`marks` are † (mean over some tasks), ‡ (over some languages) and numbers of notes."""
-
-    text: str
-    marks: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class ShownRow:
-    """`above` parts it from the row before: a rule below the baseline, a space between kinds of training."""
-
-    name: str
-    cells: tuple[ShownCell, ...]
-    above: Literal["", "space", "rule"]
-
-
-@dataclass(frozen=True)
-class ShownBlock:
-    title: str
-    rows: tuple[ShownRow, ...]
-
-
-@dataclass(frozen=True)
-class View:
-    """A table ready for markup. `headings` are (task, metric); `notes` are (mark, text)."""
-
-    caption: str
-    headings: tuple[tuple[str, str], ...]
-    blocks: tuple[ShownBlock, ...]
-    notes: tuple[tuple[str, str], ...]
-
-
-@dataclass
-class Numbering:
-    """Numbers for reasons, in order of appearance; reasons that are equal but for the runs they name share one."""
-
-    marks: dict[str, str] = field(default_factory=dict)
-    reasons: dict[str, set[str]] = field(default_factory=dict)
-    runs: dict[str, dict[str, None]] = field(default_factory=dict)
-
-    def mark(self, reason: str, runs: Iterable[str] = ()) -> str:
-        kind = reason
-        for run in runs:
-            kind = re.sub(rf"(?<!\S){re.escape(run)}(?=,? )", ELLIPSIS, kind)
-        kind = kind.replace(f"{ELLIPSIS}, ", "")
-        self.reasons.setdefault(kind, set()).add(reason)
-        self.runs.setdefault(kind, {}).update(dict.fromkeys(runs))
-        return self.marks.setdefault(kind, str(len(self.marks) + 1))
-
-    def list_notes(self) -> Iterator[tuple[str, str]]:
-        """The reason itself where a number has one, else what its reasons have in common, with some of the runs."""
-        for kind, mark in self.marks.items():
-            if len(self.reasons[kind]) == 1:
-                yield mark, next(iter(self.reasons[kind]))
-                continue
-            runs = list(self.runs[kind])
-            more = f" and {len(runs) - RUNS_IN_NOTE} more (main_detail.csv)" if len(runs) > RUNS_IN_NOTE else ""
-            yield mark, f"{kind}; runs: {', '.join(runs[:RUNS_IN_NOTE])}{more}"
-
-
-def build_view(table: MainTable) -> View:
+def build_sheet(table: MainTable, significance: Significance) -> Sheet:
     """One column per task (F1/EM together), Avg, and Partial where some row lacks a task."""
     with_partial = any(row.average.avg is None for row in table.rows)
     targets = [target for target in TARGET_ORDER if not why_hidden(table, target)]
@@ -87,8 +33,8 @@ def build_view(table: MainTable) -> View:
     for block in table.blocks:
         rows = []
         for row, above in zip(block.rows, (None, *block.rows), strict=False):
-            cells = [show_task(table, row, target, numbering) for target in targets]
-            cells += show_average(table, row, with_partial, numbering)
+            cells = [show_task(table, row, target, numbering, significance) for target in targets]
+            cells += show_average(table, row, with_partial, numbering, significance)
             rows.append(ShownRow(row.name, tuple(cells), part(row, above)))
         blocks.append(ShownBlock(block.title, tuple(rows)))
     headings = [(TARGET_TITLES[target], show_metrics(target)) for target in targets]
@@ -102,7 +48,55 @@ def build_view(table: MainTable) -> View:
         *note_hidden(table),
         *note_left_out(table),
     )
-    return View(write_caption(table, targets), tuple(headings), tuple(blocks), notes)
+    caption = f"{write_caption(table, targets)} {spell_significance(significance)}"
+    return Sheet(
+        "main", "Main table", caption, tuple(headings), tuple(blocks), notes, tuple(map(list_values, table.rows))
+    )
+
+
+def list_values(row: TableRow) -> dict[str, object]:
+    """One line of main.csv."""
+    average = row.average
+    cells: dict[str, object] = {column.key: row.cells[column.key].value for column in COLUMNS}
+    averages = {"avg": average.avg, "avg_partial": average.partial, "targets_complete": average.complete}
+    return {"row": row.name, **cells, **averages}
+
+
+def list_details(table: MainTable, significance: Significance) -> Iterator[dict[str, object]]:
+    """One line of main_detail.csv per cell: the difference and both its sides, what its seeds say, languages, and the
+    reason of a gap."""
+    for row in table.rows:
+        place = {"model": row.key.model, "variant": row.key.variant, "row": row.name}
+        for column in COLUMNS:
+            cell, expected = row.cells[column.key], table.scope.languages.get(column.target, ())
+            numbers = {"value": cell.value, "absolute": cell.absolute, "baseline": cell.baseline, "seeds": cell.seeds}
+            statistics = _list_statistics(significance, row, column.key)
+            yield {**place, "column": column.key, **numbers, **statistics, **_list_languages(cell, expected)}
+        gap = f"mean of {row.average.complete} of {len(TARGET_ORDER)} tasks" if row.average.avg is None else ""
+        statistics = _list_statistics(significance, row, AVERAGE)
+        whole, partial = ("avg", row.average.avg), ("avg_partial", row.average.partial)
+        for name, value in (whole, partial):
+            shown = statistics if value is not None else dict.fromkeys(statistics)
+            numbers = {"value": value, "absolute": None, "baseline": None, "seeds": None}
+            languages = {"expected_languages": "", "present_languages": "", "reason": gap}
+            yield {**place, "column": name, **numbers, **shown, **languages}
+
+
+def _list_statistics(significance: Significance, row: TableRow, column: str) -> dict[str, object]:
+    found = significance.estimates.get((row.key, column))
+    names = ("sd", "low", "high", "p")
+    adjusted = significance.family.adjusted.get((row.key, column))
+    return {name: getattr(found, name, None) for name in names} | {"p_holm": adjusted}
+
+
+def _list_languages(cell: Cell, expected: Sequence[str]) -> dict[str, object]:
+    present = " ".join(cell.present)
+    return {"expected_languages": " ".join(expected), "present_languages": present, "reason": cell.reason}
+
+
+def spell_significance(significance: Significance) -> str:
+    text = significance.describe()
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def why_hidden(table: MainTable, target: str) -> str:
@@ -122,36 +116,39 @@ def show_metrics(target: str) -> str:
     return "/".join(METRIC_TITLES[metric] for metric in headline_metrics(target))
 
 
-def show_number(value: float | None, signed: bool) -> str:
-    """One decimal; a difference carries its sign unless it prints as zero."""
-    if value is None:
-        return MISSING
-    text = f"{value:+.1f}" if signed else f"{value:.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
-
-
-def show_task(table: MainTable, row: TableRow, target: str, numbering: Numbering) -> ShownCell:
-    cells = [row.cells[column.key] for column in list_columns(target)]
-    texts = [show_number(cell.value, signed=not row.key.is_baseline) for cell in cells]
+def show_task(
+    table: MainTable, row: TableRow, target: str, numbering: Numbering, significance: Significance
+) -> ShownCell:
+    columns = list_columns(target)
+    cells = [row.cells[column.key] for column in columns]
+    stars = [significance.star(row.key, column.key) for column in columns]
+    texts = [
+        show_number(cell.value, signed=not row.key.is_baseline) + star for cell, star in zip(cells, stars, strict=True)
+    ]
     text = MISSING if all(cell.value is None for cell in cells) else "/".join(texts)
     marks = [NARROW] if text != MISSING and table.scope.is_narrow(target) else []
     marks += dict.fromkeys(numbering.mark(cell.reason, cell.runs) for cell in cells if cell.reason)
-    return ShownCell(text, tuple(marks))
+    known = [cell.value for cell in cells if cell.value is not None]
+    shade = fmean(known) if known and not row.key.is_baseline else None
+    return ShownCell(text, tuple(marks), shade)
 
 
-def show_average(table: MainTable, row: TableRow, with_partial: bool, numbering: Numbering) -> list[ShownCell]:
+def show_average(
+    table: MainTable, row: TableRow, with_partial: bool, numbering: Numbering, significance: Significance
+) -> list[ShownCell]:
     average = row.average
     narrow = (NARROW,) if averages_narrow(table, row) else ()
-    avg = show_number(average.avg, signed=not row.key.is_baseline)
+    star, shade = significance.star(row.key, AVERAGE), None if row.key.is_baseline else average.partial
+    avg = show_number(average.avg, signed=not row.key.is_baseline) + (star if average.avg is not None else "")
     if not with_partial:
-        return [ShownCell(avg, narrow)]
+        return [ShownCell(avg, narrow, shade)]
     if average.complete == 0:
         reason = numbering.mark("no complete task")
         return [ShownCell(MISSING, (reason,)), ShownCell(MISSING, (reason,))]
-    partial = show_number(average.partial, signed=not row.key.is_baseline)
+    partial = show_number(average.partial, signed=not row.key.is_baseline) + star
     if average.avg is None:
-        return [ShownCell(MISSING, (PARTIAL,)), ShownCell(partial, (PARTIAL, *narrow))]
-    return [ShownCell(avg, narrow), ShownCell(partial, narrow)]
+        return [ShownCell(MISSING, (PARTIAL,)), ShownCell(partial, (PARTIAL, *narrow), shade)]
+    return [ShownCell(avg, narrow, shade), ShownCell(partial, narrow, shade)]
 
 
 def averages_narrow(table: MainTable, row: TableRow) -> bool:

@@ -1,0 +1,102 @@
+"""A table ready for markup, whatever it is about: cell texts, marks, the notes that explain them, and its CSV."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+MISSING = "--"
+PARTIAL, NARROW = "†", "‡"
+ELLIPSIS = "..."
+RUNS_IN_NOTE = 3
+
+# Tints of blue and vermilion (Okabe and Ito's palette, told apart by the colour-blind), light enough for black text;
+# in grey they differ by size, and the sign stands in the number. A step is reached from so many points on.
+TINT_STEPS = (0.5, 2.0, 5.0, 10.0, 20.0)
+_RISES = ("EAF3F9", "CFE4F0", "ABD0E6", "82BADA", "5AA4CF")
+_FALLS = ("FCF0E8", "F8DCC9", "F2C09F", "EBA173", "E4844A")
+
+
+@dataclass(frozen=True)
+class ShownCell:
+    """`marks` are * (significant), † (mean over some tasks), ‡ (over some languages) and numbers of notes; `shade` is
+    the difference in points that the cell is shaded by."""
+
+    text: str
+    marks: tuple[str, ...] = ()
+    shade: float | None = None
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """`above` parts it from the row before: a rule below the baseline, a space between kinds of training."""
+
+    name: str
+    cells: tuple[ShownCell, ...]
+    above: Literal["", "space", "rule"] = ""
+
+
+@dataclass(frozen=True)
+class ShownBlock:
+    title: str
+    rows: tuple[ShownRow, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """`name` is that of its files without the suffix, `headings` are (task, metric) of each column, `notes` are (mark,
+    text), `records` the lines of its CSV: numbers at full precision, None where there is none."""
+
+    name: str
+    title: str
+    caption: str
+    headings: tuple[tuple[str, str], ...]
+    blocks: tuple[ShownBlock, ...]
+    notes: tuple[tuple[str, str], ...]
+    records: tuple[Mapping[str, object], ...]
+
+
+@dataclass
+class Numbering:
+    """Numbers for reasons, in order of appearance; reasons that are equal but for the runs they name share one."""
+
+    marks: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, set[str]] = field(default_factory=dict)
+    runs: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def mark(self, reason: str, runs: Iterable[str] = ()) -> str:
+        kind = reason
+        for run in runs:
+            kind = re.sub(rf"(?<!\S){re.escape(run)}(?=,? )", ELLIPSIS, kind)
+        kind = kind.replace(f"{ELLIPSIS}, ", "")
+        self.reasons.setdefault(kind, set()).add(reason)
+        self.runs.setdefault(kind, {}).update(dict.fromkeys(runs))
+        return self.marks.setdefault(kind, str(len(self.marks) + 1))
+
+    def list_notes(self) -> Iterator[tuple[str, str]]:
+        """The reason itself where a number has one, else what its reasons have in common, with some of the runs."""
+        for kind, mark in self.marks.items():
+            if len(self.reasons[kind]) == 1:
+                yield mark, next(iter(self.reasons[kind]))
+                continue
+            runs = list(self.runs[kind])
+            more = f" and {len(runs) - RUNS_IN_NOTE} more (main_detail.csv)" if len(runs) > RUNS_IN_NOTE else ""
+            yield mark, f"{kind}; runs: {', '.join(runs[:RUNS_IN_NOTE])}{more}"
+
+
+def show_number(value: float | None, signed: bool) -> str:
+    """One decimal; a difference carries its sign unless it prints as zero."""
+    if value is None:
+        return MISSING
+    text = f"{value:+.1f}" if signed else f"{value:.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def find_tint(shade: float | None) -> str | None:
+    """The background (six hexadecimal digits) of a difference in points; None where it has none."""
+    step = sum(abs(shade or 0.0) >= limit for limit in TINT_STEPS)
+    if shade is None or not step:
+        return None
+    return (_RISES if shade > 0 else _FALLS)[step - 1]
