@@ -24,7 +24,7 @@ from aggregate.significance import AVERAGE, Significance
 from stilts.tasks.catalogue import ONE_SET_TARGETS, TARGET_ORDER
 
 
-def build_sheet(table: MainTable, significance: Significance) -> Sheet:
+def build_main_sheet(table: MainTable, significance: Significance) -> Sheet:
     """One column per task (F1/EM together), Avg, and Partial where some row lacks a task."""
     with_partial = any(row.average.avg is None for row in table.rows)
     targets = [target for target in TARGET_ORDER if not why_hidden(table, target)]

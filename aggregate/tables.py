@@ -6,27 +6,24 @@ python aggregate/tables.py --results runs --out tables
 from __future__ import annotations
 
 import argparse
-import hashlib
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):
     # Run as a script: the repository root takes the place of this folder, whose module names are too plain.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from aggregate.collection import Collection, collect
-from aggregate.curves import Marks, build_points, mark_rows, read_marks
-from aggregate.expectation import GRID_IN_RESULTS, Scope, define_scope, find_expected, find_grids
+from aggregate.expectation import GRID_IN_RESULTS
 from aggregate.latex import write_latex
-from aggregate.main_sheet import build_sheet, list_details
-from aggregate.main_table import MainTable, build_table
+from aggregate.main_sheet import build_main_sheet, list_details
 from aggregate.plain import format_terminal, list_findings, write_csv, write_markdown
 from aggregate.scaling_table import write_scaling_csv, write_scaling_markdown
 from aggregate.sheet import Sheet
-from aggregate.significance import Significance, judge_table
+from aggregate.study import Study, read_study
 from stilts.errors import UserError
-from stilts.runs import canonical_json, write_text
+from stilts.runs import write_text
 
 MANUAL = f"""\
 what it reads
@@ -81,41 +78,22 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def read_inputs(results: Path, grid: Path | None) -> tuple[Collection, Scope, Marks | None]:
-    """Metric files, what the table is to hold, and the points that grids mark on curves.
-
-    Raises UserError where there is nothing to make a table of.
-    """
-    if not results.is_dir():
-        raise UserError(f"--results {results}: no such folder; give the campaign root or any folder of metric files")
-    expected = find_expected(results, grid)
-    collection = collect(results, expected.planned() if expected else {})
-    if not collection.files and not collection.findings:
-        raise UserError(
-            f"--results {results}: no metric file below it (*.json with schema stilts.metrics/1); "
-            "has a run been scored yet? launch/status.py says"
-        )
-    scope = define_scope(expected, collection)
-    if not collection.metrics and not collection.conflicts and not scope.rows:
-        raise UserError([f"--results {results}: no usable metric file", *map(str, collection.findings)])
-    return collection, scope, read_marks(expected, find_grids(results))
+def build_sheets(study: Study) -> list[Sheet]:
+    """Every table that the study has something for, the main table first."""
+    return [build_main_sheet(study.table, study.significance)]
 
 
-def write_tables(
-    out: Path, collection: Collection, table: MainTable, sheet: Sheet, significance: Significance, marks: Marks | None
-) -> list[Path]:
+def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]:
     """Write every file whole or not at all; the paths written."""
-    outcomes = canonical_json(collection.outcomes) if collection.outcomes else ""
-    inputs = f"{collection.digest}\n{table.scope.digest_text}{outcomes}"
-    digest = hashlib.sha256(inputs.encode()).hexdigest()
-    texts = {
-        "main.csv": write_csv(sheet.records),
-        "main_detail.csv": write_csv(list(list_details(table, significance))),
-        "main.tex": write_latex(sheet, digest),
-        "main.md": write_markdown(sheet, digest, list_findings(table.findings, collection.files)),
-    }
-    if points := build_points(table, mark_rows(table) if marks is None else marks):
-        texts |= {"scaling.csv": write_scaling_csv(points), "scaling.md": write_scaling_markdown(points)}
+    findings = list_findings(study.table.findings, study.collection.files)
+    texts: dict[str, str] = {}
+    for sheet in sheets:
+        texts[f"{sheet.name}.csv"] = write_csv(sheet.records)
+        texts[f"{sheet.name}.tex"] = write_latex(sheet, study.digest)
+        texts[f"{sheet.name}.md"] = write_markdown(sheet, study.digest, findings if sheet.name == "main" else ())
+    texts["main_detail.csv"] = write_csv(list(list_details(study.table, study.significance)))
+    if study.points:
+        texts |= {"scaling.csv": write_scaling_csv(study.points), "scaling.md": write_scaling_markdown(study.points)}
     for name, text in texts.items():
         try:
             write_text(out / name, text)
@@ -130,17 +108,16 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal without † must not cost the table
     options = parse_arguments(arguments)
     try:
-        collection, scope, marks = read_inputs(options.results, options.grid)
-        table = build_table(collection, scope)
-        significance = judge_table(table)
-        sheet = build_sheet(table, significance)
-        written = write_tables(options.out, collection, table, sheet, significance, marks)
+        study = read_study(options.results, options.grid)
+        sheets = build_sheets(study)
+        written = write_tables(options.out, study, sheets)
     except UserError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)
         return 2
-    print(format_terminal(sheet, shutil.get_terminal_size((100, 24)).columns))
+    print(format_terminal(sheets[0], shutil.get_terminal_size((100, 24)).columns))
     print("\nwrote " + "\n      ".join(str(path) for path in written))
+    table = study.table
     for finding in table.findings:
         print(f"finding: {finding}", file=sys.stderr)
     if table.incomplete:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from aggregate.curves import Draw, build_points, list_draws, mark_rows
-from aggregate.main_table import build_table
-from aggregate.tables import main, read_inputs
+from aggregate.curves import Draw, list_draws
+from aggregate.study import read_study
+from aggregate.tables import main
 from tests.aggregate.metric_tree import write_task
 
 POOL = ["csqa", "mnli", "qqp"]
@@ -201,9 +201,7 @@ def test_a_single_task_begins_the_curve_with_replay(results: Path) -> None:
 
 
 def draws_of(results: Path) -> dict[tuple[str, int, int | tuple[str, ...]], Draw]:
-    collection, scope, marks = read_inputs(results, None)
-    table = build_table(collection, scope)
-    found = list_draws(build_points(table, mark_rows(table) if marks is None else marks))
+    found = list_draws(read_study(results).points)
     return {(curve.regime, count, name): draw for (curve, count, name), draw in found.items()}
 
 

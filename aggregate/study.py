@@ -1,0 +1,66 @@
+"""All that the tables of a study are made of, read once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from aggregate.collection import Collection, collect
+from aggregate.curves import Marks, Point, build_points, mark_rows, read_marks
+from aggregate.expectation import Scope, define_scope, find_expected, find_grids
+from aggregate.main_table import MainTable, build_table
+from aggregate.significance import Significance, judge_table
+from stilts.errors import UserError
+from stilts.runs import canonical_json
+
+
+@dataclass(frozen=True)
+class Study:
+    """The metric files below `results`, what is expected of them (`scope`), and the points that grids mark on curves;
+    what several tables need is computed from them once."""
+
+    results: Path
+    collection: Collection
+    scope: Scope
+    marks: Marks | None
+
+    @cached_property
+    def table(self) -> MainTable:
+        """Rows and blocks with the dev scores of all targets: what nearly every other table starts from."""
+        return build_table(self.collection, self.scope)
+
+    @cached_property
+    def significance(self) -> Significance:
+        """The statistics of the main table's cells."""
+        return judge_table(self.table)
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """Every point of every curve over the number of tasks; empty where no curve has two."""
+        return build_points(self.table, mark_rows(self.table) if self.marks is None else self.marks)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that the tables depend on."""
+        outcomes = canonical_json(self.collection.outcomes) if self.collection.outcomes else ""
+        inputs = f"{self.collection.digest}\n{self.scope.digest_text}{outcomes}"
+        return hashlib.sha256(inputs.encode()).hexdigest()
+
+
+def read_study(results: Path, grid: Path | None = None) -> Study:
+    """Read a folder of metric files with its grid. Raises UserError where there is nothing to make a table of."""
+    if not results.is_dir():
+        raise UserError(f"--results {results}: no such folder; give the campaign root or any folder of metric files")
+    expected = find_expected(results, grid)
+    collection = collect(results, expected.planned() if expected else {})
+    if not collection.files and not collection.findings:
+        raise UserError(
+            f"--results {results}: no metric file below it (*.json with schema stilts.metrics/1); "
+            "has a run been scored yet? launch/status.py says"
+        )
+    scope = define_scope(expected, collection)
+    if not collection.metrics and not collection.conflicts and not scope.rows:
+        raise UserError([f"--results {results}: no usable metric file", *map(str, collection.findings)])
+    return Study(results, collection, scope, read_marks(expected, find_grids(results)))
