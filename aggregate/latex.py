@@ -40,7 +40,7 @@ def write_latex(sheet: Sheet, digest: str) -> str:
 
     The notes stand under the last part, or as text behind it where they are too many for a float.
     """
-    pages = [(part, page) for part in cut_columns(sheet) for page in split_pages(part.blocks)]
+    pages = [(part, page) for part in cut_columns(sheet) for page in split_pages(part.blocks, part.titled)]
     parts = [f"% inputs sha256 {digest}\n% needs \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}\n"]
     name = f"tab:{sheet.name.replace('/', '-')}"
     short = sum(-(-len(text) // NOTE_CHARACTERS) for _, text in sheet.notes) <= MAX_NOTES
@@ -72,10 +72,9 @@ def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
         yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks)
 
 
-def split_pages(blocks: tuple[ShownBlock, ...]) -> Iterator[list[ShownBlock]]:
-    """Blocks cut so that every page has its fill; a title only where a block goes on.
-
-    Elsewhere the baseline, its first row, says which model and variant a block is about.
+def split_pages(blocks: tuple[ShownBlock, ...], titled: bool) -> Iterator[list[ShownBlock]]:
+    """Blocks cut so that every page has its fill; a title where a block goes on, and everywhere where blocks are
+    `titled`. Elsewhere the baseline, its first row, says which model and variant a block is about.
     """
     page: list[ShownBlock] = []
     room = LINES_PER_PAGE
@@ -84,15 +83,16 @@ def split_pages(blocks: tuple[ShownBlock, ...]) -> Iterator[list[ShownBlock]]:
         for index, row in enumerate(block.rows):
             height = -(-len(row.name) // NAME_CHARACTERS)
             if height > room and (page or index > start):
-                yield [*page, cut_block(block, start, index)] if index > start else page
+                yield [*page, cut_block(block, start, index, titled)] if index > start else page
                 page, room, start = [], LINES_PER_PAGE, index
             room -= height
-        page.append(cut_block(block, start, len(block.rows)))
+        page.append(cut_block(block, start, len(block.rows), titled))
     yield page
 
 
-def cut_block(block: ShownBlock, start: int, stop: int) -> ShownBlock:
-    return ShownBlock(f"{block.title}, continued" if start else "", block.rows[start:stop])
+def cut_block(block: ShownBlock, start: int, stop: int, titled: bool) -> ShownBlock:
+    title = f"{block.title}, continued" if start else block.title if titled else ""
+    return ShownBlock(title, block.rows[start:stop])
 
 
 def write_tabular(sheet: Sheet, blocks: list[ShownBlock]) -> str:
@@ -105,7 +105,11 @@ def write_tabular(sheet: Sheet, blocks: list[ShownBlock]) -> str:
     )
     column_format = "p{2.7cm}" + "r" * len(sheet.headings)
     span = min(6, len(headings))  # of a title, which is wider than a name
-    lines = frame.style.hide(axis="index").to_latex(hrules=True, column_format=column_format).splitlines()
+    lines = (
+        frame.style.hide(axis="index")
+        .to_latex(hrules=True, column_format=column_format, multicol_align="c")
+        .splitlines()
+    )
     head = lines.index("\\midrule") + 1
     body: list[str] = []
     written = iter(lines[head : head + len(rows)])

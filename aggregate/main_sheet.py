@@ -18,6 +18,7 @@ from aggregate.sheet import (
     ShownBlock,
     ShownCell,
     ShownRow,
+    as_sentence,
     show_number,
 )
 from aggregate.significance import AVERAGE, Significance
@@ -48,7 +49,7 @@ def build_main_sheet(table: MainTable, significance: Significance) -> Sheet:
         *note_hidden(table),
         *note_left_out(table),
     )
-    caption = f"{write_caption(table, targets)} {spell_significance(significance)}"
+    caption = f"{write_caption(table, targets)} {as_sentence(significance.describe())}"
     return Sheet(
         "main", "Main table", caption, tuple(headings), tuple(blocks), notes, tuple(map(list_values, table.rows))
     )
@@ -92,11 +93,6 @@ def _list_statistics(significance: Significance, row: TableRow, column: str) -> 
 def _list_languages(cell: Cell, expected: Sequence[str]) -> dict[str, object]:
     present = " ".join(cell.present)
     return {"expected_languages": " ".join(expected), "present_languages": present, "reason": cell.reason}
-
-
-def spell_significance(significance: Significance) -> str:
-    text = significance.describe()
-    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def why_hidden(table: MainTable, target: str) -> str:

@@ -47,7 +47,10 @@ class ShownBlock:
 @dataclass(frozen=True)
 class Sheet:
     """`name` is that of its files without the suffix, `headings` are (task, metric) of each column, `notes` are (mark,
-    text), `records` the lines of its CSV: numbers at full precision, None where there is none."""
+    text), `records` the lines of its CSV: numbers at full precision, None where there is none.
+
+    `titled`: a block is known by its title rather than by its first row.
+    """
 
     name: str
     title: str
@@ -56,6 +59,7 @@ class Sheet:
     blocks: tuple[ShownBlock, ...]
     notes: tuple[tuple[str, str], ...]
     records: tuple[Mapping[str, object], ...]
+    titled: bool = False
 
 
 @dataclass
@@ -100,3 +104,8 @@ def find_tint(shade: float | None) -> str | None:
     if shade is None or not step:
         return None
     return (_RISES if shade > 0 else _FALLS)[step - 1]
+
+
+def as_sentence(text: str) -> str:
+    """A clause as a sentence of its own."""
+    return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -141,6 +141,19 @@ def nested(
     return estimate([math.fsum(inside.values()) / len(inside) for inside in values.values()], outer, level)
 
 
+def estimate_draws(values: Mapping[Outer, Mapping[Seed, float]], sets: int) -> Estimate:
+    """As `nested`, for draws of `sets` different sets of tasks. Draws that are all one set (the whole pool) are no
+    independent evidence, for a mixture not even several trainings: then the seeds are the unit, each with the mean
+    over its draws."""
+    if sets > 1:
+        return nested(values)
+    by_seed: dict[Seed, list[float]] = {}
+    for of_draw in values.values():
+        for seed, value in of_draw.items():
+            by_seed.setdefault(seed, []).append(value)
+    return estimate([math.fsum(found) / len(found) for found in by_seed.values()])
+
+
 def slope(points: Mapping[Outer, Mapping[int, float]], unit: str = "draw", level: float = 0.95) -> Estimate | None:
     """Points gained per doubling of the number of tasks k: least squares on log2 k within each unit, t over the units.
 

@@ -19,9 +19,11 @@ from aggregate.expectation import GRID_IN_RESULTS
 from aggregate.latex import write_latex
 from aggregate.main_sheet import build_main_sheet, list_details
 from aggregate.plain import format_terminal, list_findings, write_csv, write_markdown
-from aggregate.scaling_table import write_scaling_csv, write_scaling_markdown
+from aggregate.regime_sheet import build_tydiqa_sheet
+from aggregate.scaling_sheet import build_scaling_sheet, list_slopes
 from aggregate.sheet import Sheet
 from aggregate.study import Study, read_study
+from aggregate.transfer_sheet import build_transfer_sheet
 from stilts.errors import UserError
 from stilts.runs import write_text
 
@@ -80,7 +82,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def build_sheets(study: Study) -> list[Sheet]:
     """Every table that the study has something for, the main table first."""
-    return [build_main_sheet(study.table, study.significance)]
+    main_sheet = build_main_sheet(study.table, study.significance)
+    others = [build(study) for build in (build_scaling_sheet, build_tydiqa_sheet, build_transfer_sheet)]
+    return [main_sheet, *(sheet for sheet in others if sheet is not None)]
 
 
 def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]:
@@ -92,8 +96,8 @@ def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]
         texts[f"{sheet.name}.tex"] = write_latex(sheet, study.digest)
         texts[f"{sheet.name}.md"] = write_markdown(sheet, study.digest, findings if sheet.name == "main" else ())
     texts["main_detail.csv"] = write_csv(list(list_details(study.table, study.significance)))
-    if study.points:
-        texts |= {"scaling.csv": write_scaling_csv(study.points), "scaling.md": write_scaling_markdown(study.points)}
+    if slopes := list(list_slopes(study)):
+        texts["scaling_slopes.csv"] = write_csv(slopes)
     for name, text in texts.items():
         try:
             write_text(out / name, text)

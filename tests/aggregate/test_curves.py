@@ -131,8 +131,9 @@ def test_the_points_are_those_that_the_grid_marks(results: Path) -> None:
     keep(results, resolved(places()))
     assert scores(read(results)) == EXPECTED
     told = (results.parent / "out" / "scaling.md").read_text()
-    assert "mean over the draws of so many tasks" in told
-    assert "Draws of csqa, mnli, qqp (seed 0)." in told
+    assert "A point is the mean over draws" in told
+    assert "draws of csqa, mnli, qqp (seed 0)" in told
+    assert "| 1 task, 3 draws (2 sets) |" in told
     assert "every row" not in told
 
 

@@ -76,9 +76,9 @@ def test_digest_of_the_inputs_heads_the_outputs_and_changes_with_them(tmp_path: 
 def test_nothing_is_left_but_the_tables(tmp_path: Path) -> None:
     write_study(tmp_path / "results")
     run_main(tmp_path / "results", tmp_path / "deep" / "out")
-    assert sorted(path.name for path in (tmp_path / "deep" / "out").iterdir()) == sorted(
-        [*FILES, "scaling.csv", "scaling.md"]
-    )
+    sheets = {f"{name}.{kind}" for name in ("scaling", "transfer") for kind in ("csv", "md", "tex")}
+    written = {path.name for path in (tmp_path / "deep" / "out").iterdir()}
+    assert written == {*FILES, *sheets, "scaling_slopes.csv"}
 
 
 def test_out_that_is_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
