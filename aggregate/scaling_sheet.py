@@ -28,14 +28,17 @@ def build_scaling_sheet(study: Study) -> Sheet | None:
         return None
     curves, slopes, family = _read_curves(study)
     shown = [key for key in KEYS if any(_read(point.values, key) is not None for point in study.points)]
-    blocks = tuple(_build_block(curve, points, shown, slopes, family) for curve, points in curves)
+    sources = _list_sources(study.points)
+    blocks = tuple(
+        _build_block(curve, points, shown, slopes, family, _title(points[0], sources)) for curve, points in curves
+    )
     return Sheet(
         name="scaling",
         title="Scaling",
         caption=_write_caption(study.points, slopes, family),
         headings=(*(_head(key) for key in shown), ("Avg", "95% interval")),
         blocks=blocks,
-        notes=(("", UNMARKED),) if study.marks is None else (),
+        notes=tuple(_list_notes(study)),
         titled=True,
         records=tuple(record for curve, points in curves for record in _list_points(curve, points)),
     )
@@ -93,7 +96,12 @@ def _head(key: str) -> tuple[str, str]:
 
 
 def _build_block(
-    curve: Curve, points: Sequence[Point], shown: Sequence[str], slopes: Slopes, family: Holm[tuple[Curve, str]]
+    curve: Curve,
+    points: Sequence[Point],
+    shown: Sequence[str],
+    slopes: Slopes,
+    family: Holm[tuple[Curve, str]],
+    title: str,
 ) -> ShownBlock:
     rows = []
     for point in points:
@@ -104,7 +112,7 @@ def _build_block(
     cells = [_show(one.mean if one else None, family.star((curve, key))) for key, one in fitted.items()]
     interval = _spell_interval(slopes.get((curve, AVERAGE)))
     last = ShownRow("per doubling", (*cells, ShownCell(interval)), "space")
-    return ShownBlock(_title(curve, points[0]), (*rows, last))
+    return ShownBlock(title, (*rows, last))
 
 
 def _name(curve: Curve, point: Point) -> str:
@@ -126,11 +134,31 @@ def _spell_interval(found: Estimate | None) -> str:
     return f"{show_number(found.low, signed=True)} to {show_number(found.high, signed=True)}"
 
 
-def _title(curve: Curve, point: Point) -> str:
-    parts = [curve.regime, *([curve.variant] if curve.variant else []), f"baseline {point.block}"]
-    if curve.pool:
-        parts.append(f"draws of {', '.join(curve.pool)} (seed {curve.seed})")
-    return "; ".join(parts)
+def _list_sources(points: Sequence[Point]) -> list[str]:
+    """What the draws are of and what the baselines are, each once."""
+    return list(dict.fromkeys(map(_spell_source, points)))
+
+
+def _spell_source(point: Point) -> str:
+    curve = point.curve
+    pool = f"draws of {', '.join(curve.pool)} (seed {curve.seed}); " if curve.pool else ""
+    return f"{pool}baseline {point.block}"
+
+
+def _title(point: Point, sources: Sequence[str]) -> str:
+    """`multitask`, with the settings of the curve, and a letter for what its draws are of where that differs."""
+    letter = f" ({chr(ord('a') + sources.index(_spell_source(point)))})" if len(sources) > 1 else ""
+    variant = f" [{point.curve.variant}]" if point.curve.variant else ""
+    return f"{point.curve.regime}{variant}{letter}"
+
+
+def _list_notes(study: Study) -> Iterator[tuple[str, str]]:
+    sources = _list_sources(study.points)
+    for index, source in enumerate(sources):
+        letter = f"({chr(ord('a') + index)}) " if len(sources) > 1 else ""
+        yield "", f"{letter}{source[0].upper()}{source[1:]}"
+    if study.marks is None:
+        yield "", UNMARKED
 
 
 def _write_caption(points: Sequence[Point], slopes: Slopes, family: Holm[tuple[Curve, str]]) -> str:

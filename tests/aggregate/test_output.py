@@ -89,11 +89,11 @@ def test_out_that_is_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFi
     assert (tmp_path / "out").read_text() == "mine"
 
 
-def compile_latex(latex: str, folder: Path) -> str:
-    """Compile a document that inputs main.tex; the log."""
-    (folder / "document.tex").write_text(
-        "\\documentclass{article}\n\\usepackage{booktabs}\\usepackage[table]{xcolor}\n\\begin{document}\n\\input{main.tex}\n\\end{document}\n"
-    )
+def compile_latex(latex: str, folder: Path, name: str = "main") -> str:
+    """Compile a document that inputs a table; the log."""
+    preamble = "\\documentclass{article}\n\\usepackage{booktabs}\n\\usepackage[table]{xcolor}\n"
+    body = f"\\begin{{document}}\n\\input{{{name}.tex}}\n\\end{{document}}\n"
+    (folder / "document.tex").write_text(preamble + body)
     command = [latex, "-interaction=nonstopmode", "-halt-on-error", "document.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout[-3000:]
