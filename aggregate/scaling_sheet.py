@@ -27,7 +27,7 @@ def build_scaling_sheet(study: Study) -> Sheet | None:
     if not study.points:
         return None
     curves, slopes, family = _read_curves(study)
-    shown = [key for key in KEYS if any(_read(point.values, key) is not None for point in study.points)]
+    shown = [key for key in KEYS if any(read_value(point.values, key) is not None for point in study.points)]
     sources = _list_sources(study.points)
     blocks = tuple(
         _build_block(curve, points, shown, slopes, family, _title(points[0], sources)) for curve, points in curves
@@ -60,10 +60,10 @@ def fit_slope(points: Sequence[Point], key: str) -> Estimate | None:
     by_seed: dict[object, dict[int, list[float]]] = {}
     for point in points:
         for draw in point.draws:
-            if (value := _read(draw.values, key)) is not None:
+            if (value := read_value(draw.values, key)) is not None:
                 by_draw.setdefault(draw.name, {})[point.count] = value
             for seed, values in draw.by_seed.items():
-                if (value := _read(values, key)) is not None:
+                if (value := read_value(values, key)) is not None:
                     by_seed.setdefault(seed, {}).setdefault(point.count, []).append(value)
     if sum(len(counts) > 1 for counts in by_draw.values()) > 1:
         return slope(by_draw)
@@ -74,16 +74,16 @@ def estimate_point(point: Point, key: str) -> Estimate | None:
     """The mean at a point with its interval over draws (over seeds where all draws are one set of tasks); None where a
     draw lacks its value."""
     values = {draw.name: _by_seed(draw.by_seed, key) for draw in point.draws}
-    whole = all(_read(draw.values, key) is not None for draw in point.draws)
+    whole = all(read_value(draw.values, key) is not None for draw in point.draws)
     return estimate_draws(values, point.sets) if whole and values and all(values.values()) else None
 
 
 def _by_seed(found: Mapping[int | None, Values], key: str) -> dict[int | None, float]:
-    read = {seed: _read(values, key) for seed, values in found.items()}
+    read = {seed: read_value(values, key) for seed, values in found.items()}
     return {seed: value for seed, value in read.items() if value is not None}
 
 
-def _read(values: Values, key: str) -> float | None:
+def read_value(values: Values, key: str) -> float | None:
     """A column's value, or the mean of the tasks that are complete (of all nine where they are)."""
     return average_tasks(values).partial if key == AVERAGE else values[key]
 
@@ -105,7 +105,7 @@ def _build_block(
 ) -> ShownBlock:
     rows = []
     for point in points:
-        cells = [_show(_read(point.values, key)) for key in shown]
+        cells = [_show(read_value(point.values, key)) for key in shown]
         interval = _spell_interval(estimate_point(point, AVERAGE))
         rows.append(ShownRow(_name(curve, point), (*cells, ShownCell(interval))))
     fitted = {key: slopes.get((curve, key)) for key in shown}

@@ -16,6 +16,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from aggregate.expectation import GRID_IN_RESULTS
+from aggregate.figures import draw_figures
 from aggregate.latex import write_latex
 from aggregate.main_sheet import build_main_sheet, list_details
 from aggregate.plain import format_terminal, list_findings, write_csv, write_markdown
@@ -25,7 +26,7 @@ from aggregate.sheet import Sheet
 from aggregate.study import Study, read_study
 from aggregate.transfer_sheet import build_transfer_sheet
 from stilts.errors import UserError
-from stilts.runs import write_text
+from stilts.runs import write_bytes
 
 MANUAL = f"""\
 what it reads
@@ -98,12 +99,13 @@ def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]
     texts["main_detail.csv"] = write_csv(list(list_details(study.table, study.significance)))
     if slopes := list(list_slopes(study)):
         texts["scaling_slopes.csv"] = write_csv(slopes)
-    for name, text in texts.items():
+    contents = {name: text.encode() for name, text in texts.items()} | dict(draw_figures(study))
+    for name, content in contents.items():
         try:
-            write_text(out / name, text)
+            write_bytes(out / name, content)
         except OSError as error:
             raise UserError(f"--out {out}: {name} cannot be written: {error.strerror}") from None
-    return [out / name for name in texts]
+    return [out / name for name in contents]
 
 
 def main(arguments: list[str] | None = None) -> int:
