@@ -18,6 +18,13 @@ TARGET_TITLES = {
     "bucc2018": "BUCC",
     "tatoeba": "Tatoeba",
 }
+# XTREME's four groups (arXiv 2003.11080, table 1).
+CATEGORIES = {
+    "classification": ("xnli", "pawsx"),
+    "tagging": ("udpos", "panx"),
+    "qa": ("xquad", "mlqa", "tydiqa"),
+    "retrieval": ("bucc2018", "tatoeba"),
+}
 METRIC_TITLES = {"accuracy": "acc.", "f1": "F1", "exact_match": "EM"}
 
 

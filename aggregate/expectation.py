@@ -97,10 +97,11 @@ class Expected(BaseModel):
 
 @dataclass(frozen=True)
 class Scope:
-    """What the main table covers. `languages` has every target of the suite; `seeds` None means those found.
+    """What a table covers. `languages` has every target of the suite; `seeds` None means those found.
 
     `required` are the targets whose absence counts as missing, `rows` those that must be there. `runs` says which
     run fills which cell: row, target, seed. One run under every seed has none of its own; it stands under None.
+    `split` is the one whose scores it is about.
     """
 
     suite: str
@@ -111,10 +112,11 @@ class Scope:
     from_grid: bool
     runs: dict[RowKey, dict[str, dict[Seed, str]]] = field(default_factory=dict)
     digest_text: str = ""
+    split: str = SPLIT
 
     def full(self, target: str) -> tuple[str, ...]:
         """Languages of the published mean, whatever the grid restricts it to."""
-        return target_languages(target, released_split(target, SPLIT), self.suite)
+        return target_languages(target, released_split(target, self.split), self.suite)
 
     def asks(self, row: RowKey, target: str) -> bool:
         """Whether the absence of this cell counts as missing."""
@@ -216,16 +218,16 @@ def check_expected(expected: Expected) -> Iterator[str]:
             yield f"scale.points.{index}: {mark.count} tasks, but row {mark.row} has another number"
 
 
-def define_scope(expected: Expected | None, collection: Collection) -> Scope:
-    """Join a grid's restriction with the catalogue. Without a grid the suite is the one found, xtreme first."""
+def define_scope(expected: Expected | None, collection: Collection, split: str = SPLIT) -> Scope:
+    """Join a grid's restriction of a split with the catalogue. Without a grid the suite is that found, xtreme first."""
     if expected is None:
         suites = {key.suite for key in (*collection.metrics, *collection.conflicts)}
         expected, from_grid = Expected(suite="toy" if suites == {"toy"} else "xtreme"), False
     else:
         from_grid = True
-    restricted = {target: narrow_languages(expected, target) for target in expected.targets or {}}
+    restricted = {target: narrow_languages(expected, target, split) for target in expected.targets or {}}
     languages = {
-        target: restricted.get(target) or target_languages(target, released_split(target, SPLIT), expected.suite)
+        target: restricted.get(target) or target_languages(target, released_split(target, split), expected.suite)
         for target in suite_targets(expected.suite)
     }
     if expected.targets is None:
@@ -242,6 +244,7 @@ def define_scope(expected: Expected | None, collection: Collection) -> Scope:
         runs=name_runs(expected),
         # The main table does not depend on what is a point of a curve.
         digest_text=canonical_json(expected.model_dump(exclude={"scale"})) if from_grid else "",
+        split=split,
     )
 
 
@@ -258,15 +261,15 @@ def name_runs(expected: Expected) -> dict[RowKey, dict[str, dict[Seed, str]]]:
     return named
 
 
-def narrow_languages(expected: Expected, target: str) -> tuple[str, ...]:
-    """Expected languages of the main table's split, in the catalogue's order; none where only test is asked for."""
+def narrow_languages(expected: Expected, target: str, split: str) -> tuple[str, ...]:
+    """Expected languages of a split, in the catalogue's order; none where only the other one is asked for."""
     splits = (expected.targets or {})[target]
-    wanted = {language for split, languages in splits.items() if counts(target, split) for language in languages}
-    full = target_languages(target, released_split(target, SPLIT), expected.suite)
+    wanted = {code for label, languages in splits.items() if counts(target, label, split) for code in languages}
+    full = target_languages(target, released_split(target, split), expected.suite)
     return tuple(language for language in full if language in wanted)
 
 
-def counts(target: str, split: str) -> bool:
-    """Whether scores of this split enter the main table: dev, and both labels of the one released set."""
+def counts(target: str, label: str, split: str) -> bool:
+    """Whether scores labelled so enter a table of `split`: its own, and both labels of the one released set."""
     assert target in TARGETS
-    return released_split(target, split) == released_split(target, SPLIT)
+    return released_split(target, label) == released_split(target, split)

@@ -10,8 +10,11 @@ import pandas as pd
 
 from aggregate.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell, find_tint
 
-# What fits a page of the article class in the size used, with a caption and MAX_NOTES lines of notes.
+# What fits a page of the article class in the size used, with a caption of CAPTION_LINES and MAX_NOTES lines of notes.
+# A line more of the caption takes the room of one and a half.
 LINES_PER_PAGE = 44
+CAPTION_LINES = 8
+CAPTION_CHARACTERS = 72  # of a line
 MAX_NOTES = 12
 MAX_COLUMNS = 14
 NOTE_CHARACTERS = 110  # of a line of notes
@@ -40,7 +43,7 @@ def write_latex(sheet: Sheet, digest: str) -> str:
 
     The notes stand under the last part, or as text behind it where they are too many for a float.
     """
-    pages = [(part, page) for part in cut_columns(sheet) for page in split_pages(part.blocks, part.titled)]
+    pages = [(part, page) for part in cut_columns(sheet) for page in split_pages(part)]
     parts = [f"% inputs sha256 {digest}\n% needs \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}\n"]
     name = f"tab:{sheet.name.replace('/', '-')}"
     short = sum(-(-len(text) // NOTE_CHARACTERS) for _, text in sheet.notes) <= MAX_NOTES
@@ -55,7 +58,9 @@ def write_latex(sheet: Sheet, digest: str) -> str:
             f"{write_notes(sheet) if short and number == len(pages) else ''}\\end{{table}}\n"
         )
     if not short:
-        parts.append(f"\\par{{\\scriptsize\\noindent Notes to Table~\\ref{{{name}}}.\\par\n{list_notes(sheet)}}}\n")
+        parts.append(
+            f"\\par{{\\scriptsize\\raggedright\\noindent Notes to Table~\\ref{{{name}}}.\\par\n{list_notes(sheet)}}}\n"
+        )
     return "".join(parts)
 
 
@@ -72,21 +77,21 @@ def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
         yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks)
 
 
-def split_pages(blocks: tuple[ShownBlock, ...], titled: bool) -> Iterator[list[ShownBlock]]:
-    """Blocks cut so that every page has its fill; a title where a block goes on, and everywhere where blocks are
-    `titled`. Elsewhere the baseline, its first row, says which model and variant a block is about.
+def split_pages(sheet: Sheet) -> Iterator[list[ShownBlock]]:
+    """Blocks cut so that every page has its fill, the first one below the caption; a title where a block goes on, and
+    everywhere where blocks are titled. Elsewhere the baseline, its first row, says what a block is about.
     """
     page: list[ShownBlock] = []
-    room = LINES_PER_PAGE
-    for block in blocks:
+    room = LINES_PER_PAGE - max(0, -(-len(sheet.caption) // CAPTION_CHARACTERS) - CAPTION_LINES) * 3 // 2
+    for block in sheet.blocks:
         start = 0
         for index, row in enumerate(block.rows):
             height = -(-len(row.name) // NAME_CHARACTERS)
             if height > room and (page or index > start):
-                yield [*page, cut_block(block, start, index, titled)] if index > start else page
+                yield [*page, cut_block(block, start, index, sheet.titled)] if index > start else page
                 page, room, start = [], LINES_PER_PAGE, index
             room -= height
-        page.append(cut_block(block, start, len(block.rows), titled))
+        page.append(cut_block(block, start, len(block.rows), sheet.titled))
     yield page
 
 

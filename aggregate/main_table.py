@@ -1,4 +1,4 @@
-"""The main table as data: blocks of a baseline row in absolute values and the differences to it."""
+"""The main table as data, of dev or of test: blocks of a baseline row in absolute values and the differences to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aggregate.averages import (
 )
 from aggregate.collection import Collection
 from aggregate.columns import COLUMNS, Column
-from aggregate.expectation import Scope
+from aggregate.expectation import SPLIT, Scope
 from aggregate.merging import Finding
 from aggregate.selection import Found, Selection, select
 from aggregate.variants import choose_baseline, find_shared, list_unnamed, name_rows, split_variant
@@ -67,9 +67,12 @@ class MainTable:
             yield from block.rows
 
 
-def build_table(collection: Collection, scope: Scope) -> MainTable:
-    """Rows found and rows expected, each block below its own baseline."""
-    selection = select(collection, scope)
+def build_table(collection: Collection, scope: Scope, selection: Selection | None = None) -> MainTable:
+    """Rows found and rows expected, each block below its own baseline.
+
+    `selection` spares looking through the collection again for a scope that differs in its languages alone.
+    """
+    selection = selection or select(collection, scope)
     baselines = {key: choose_baseline(key, selection.rows) for key in selection.rows}
     keys = sorted({*baselines, *baselines.values()}, key=row_order)
     scores = {key: score_row(key, selection, collection.outcomes, scope) for key in keys}
@@ -120,7 +123,9 @@ def score_cell(key: RowKey, column: Column, selection: Selection, outcomes: Mapp
     if found.mixed:
         return Score({}, (), MIXED_RECIPES)
     runs = scope.runs.get(key, {}).get(target, {})
-    waiting = {seed: Waiting(run, outcomes.get(run, "")) for seed, run in runs.items()}
+    other = f"scored {'test' if scope.split == SPLIT else SPLIT} alone"
+    partly = {run: other for run in runs.values() if (run, target) in selection.elsewhere}
+    waiting = {seed: Waiting(run, outcomes.get(run) or partly.get(run, "")) for seed, run in runs.items()}
     return score_column(values, found.conflicts, scope.languages[target], tuple(runs) or scope.seeds, waiting)
 
 

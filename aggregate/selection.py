@@ -1,4 +1,4 @@
-"""Which scores enter which cell of the main table: by the plan's run where it names one, else by the files' labels."""
+"""Which scores enter which cell of a table: by the plan's run where it names one, else by the files' labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from aggregate.averages import seed_order
 from aggregate.collection import Collection
 from aggregate.columns import released_split
-from aggregate.expectation import SPLIT, Scope
+from aggregate.expectation import Scope
 from aggregate.merging import Finding, ResultKey, Seed, describe_row
 from aggregate.variants import TARGET_PARTS, drop_settings, has_settings
 from stilts.results import RowKey
@@ -46,22 +46,26 @@ class Found:
 
 @dataclass(frozen=True)
 class Selection:
-    """The part of a collection that the main table reads. `left_out` counts what the grid or the suite excludes."""
+    """The part of a collection that a table of one split reads. `left_out` counts what the grid or the suite excludes;
+    `elsewhere` are planned runs with scores of a target on the other split."""
 
     rows: frozenset[RowKey]
     found: dict[Place, Found]
     left_out: tuple[str, ...]
     findings: tuple[Finding, ...]
+    elsewhere: frozenset[tuple[str, str]]
 
 
 def select(collection: Collection, scope: Scope) -> Selection:
-    """Dev scores of the targets at the default layer, each in every cell that it counts in."""
+    """Scores of the targets on the split of `scope` at the default layer, each in every cell that it counts in."""
     left_out: Counter[str] = Counter()
     keys = [key for key in (*collection.metrics, *collection.conflicts) if enters(key, scope, left_out)]
     by_label, by_run = LabelPlaces(keys, scope), RunPlaces(keys, scope, collection.seedless)
     found: dict[Place, Found] = defaultdict(Found)
+    elsewhere: set[tuple[str, str]] = set()
     for key in keys:
-        if key.split != released_split(key.target, SPLIT):
+        if key.split != released_split(key.target, scope.split):
+            elsewhere |= {(key.owner, key.target)} if isinstance(key.owner, str) else set()
             continue
         places = by_run.find(key, key.owner) if isinstance(key.owner, str) else by_label.find(key, key.owner)
         if places is None:
@@ -70,7 +74,7 @@ def select(collection: Collection, scope: Scope) -> Selection:
             found[row, key.target].add(key, seed, collection)
     counts = tuple(f"{what}: {count} scores" for what, count in sorted(left_out.items()))
     findings = tuple(report_recipes(place, one) for place, one in found.items() if one.mixed)
-    return Selection(by_label.rows, dict(found), counts, findings)
+    return Selection(by_label.rows, dict(found), counts, findings, frozenset(elsewhere))
 
 
 def enters(key: ResultKey, scope: Scope, left_out: Counter[str]) -> bool:

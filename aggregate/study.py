@@ -11,6 +11,7 @@ from aggregate.collection import Collection, collect
 from aggregate.curves import Marks, Point, build_points, mark_rows, read_marks
 from aggregate.expectation import Scope, define_scope, find_expected, find_grids
 from aggregate.main_table import MainTable, build_table
+from aggregate.published import read_own_text
 from aggregate.significance import Significance, judge_table
 from stilts.errors import UserError
 from stilts.runs import canonical_json
@@ -18,12 +19,13 @@ from stilts.runs import canonical_json
 
 @dataclass(frozen=True)
 class Study:
-    """The metric files below `results`, what is expected of them (`scope`), and the points that grids mark on curves;
-    what several tables need is computed from them once."""
+    """The metric files below `results`, what is expected of them (`scope` on dev, `test_scope`), and the points
+    that grids mark on curves; what several tables need is computed from them once."""
 
     results: Path
     collection: Collection
     scope: Scope
+    test_scope: Scope
     marks: Marks | None
 
     @cached_property
@@ -45,7 +47,7 @@ class Study:
     def digest(self) -> str:
         """SHA-256 of everything that the tables depend on."""
         outcomes = canonical_json(self.collection.outcomes) if self.collection.outcomes else ""
-        inputs = f"{self.collection.digest}\n{self.scope.digest_text}{outcomes}"
+        inputs = f"{self.collection.digest}\n{self.scope.digest_text}{outcomes}{read_own_text(self.results)}"
         return hashlib.sha256(inputs.encode()).hexdigest()
 
 
@@ -63,4 +65,5 @@ def read_study(results: Path, grid: Path | None = None) -> Study:
     scope = define_scope(expected, collection)
     if not collection.metrics and not collection.conflicts and not scope.rows:
         raise UserError([f"--results {results}: no usable metric file", *map(str, collection.findings)])
-    return Study(results, collection, scope, read_marks(expected, find_grids(results)))
+    test_scope = define_scope(expected, collection, "test")
+    return Study(results, collection, scope, test_scope, read_marks(expected, find_grids(results)))

@@ -18,9 +18,9 @@ if __package__ in (None, ""):
 
 from tabulate import tabulate
 
-from aggregate.columns import METRIC_TITLES, TARGET_TITLES
+from aggregate.columns import CATEGORIES, METRIC_TITLES, TARGET_TITLES
 from aggregate.submission_metrics import METRICS
-from aggregate.submission_score import CATEGORIES, WHOLE, Scores, TaskScores, score_submission
+from aggregate.submission_score import WHOLE, Scores, TaskScores, score_submission
 from stilts.errors import UserError
 from stilts.runs import write_json
 from stilts.tasks.catalogue import TARGETS

@@ -11,17 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
+from aggregate.columns import CATEGORIES
 from aggregate.submission_files import file_name
 from aggregate.submission_metrics import METRICS, Figures, score_file
 from stilts.errors import UserError
 from stilts.tasks.catalogue import TARGETS
 
-CATEGORIES = {
-    "classification": ("xnli", "pawsx"),
-    "tagging": ("udpos", "panx"),
-    "qa": ("xquad", "mlqa", "tydiqa"),
-    "retrieval": ("bucc2018", "tatoeba"),
-}
 WHOLE = "all_task"
 
 

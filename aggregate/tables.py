@@ -15,6 +15,8 @@ if __package__ in (None, ""):
     # Run as a script: the repository root takes the place of this folder, whose module names are too plain.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from aggregate.best_models import ScoredRows
+from aggregate.choice_sheet import build_choice_sheet
 from aggregate.expectation import GRID_IN_RESULTS
 from aggregate.figures import draw_figures
 from aggregate.latex import write_latex
@@ -25,6 +27,7 @@ from aggregate.scaling_sheet import build_scaling_sheet, list_slopes
 from aggregate.sheet import Sheet
 from aggregate.study import Study, read_study
 from aggregate.transfer_sheet import build_transfer_sheet
+from aggregate.xtreme_sheet import build_xtreme_sheet
 from stilts.errors import UserError
 from stilts.runs import write_bytes
 
@@ -42,6 +45,9 @@ what it writes
   main.md          the same with notes, and every finding about the files
   scaling.csv, .md scores against the number of intermediate tasks, where there are several numbers: the points
                    that the scale blocks of the grids in --results mark; without one, all rows with so many tasks
+  xtreme.csv, .tex, .md         test scores: baseline, best models chosen on dev, published rows. Rows of your own:
+                   published.csv in --results, with the header of aggregate/published.csv
+  xtreme_choice.csv, .tex, .md  which row was chosen for each target, and by what
 
 how to read it
   The first row of a block is its baseline in absolute values; the others are differences to it, paired by
@@ -85,7 +91,13 @@ def build_sheets(study: Study) -> list[Sheet]:
     """Every table that the study has something for, the main table first."""
     main_sheet = build_main_sheet(study.table, study.significance)
     others = [build(study) for build in (build_scaling_sheet, build_tydiqa_sheet, build_transfer_sheet)]
-    return [main_sheet, *(sheet for sheet in others if sheet is not None)]
+    return [main_sheet, *(sheet for sheet in others if sheet is not None), *build_xtreme_sheets(study)]
+
+
+def build_xtreme_sheets(study: Study) -> list[Sheet]:
+    """Test scores and the choice behind them; none where no row has a score of any target."""
+    scored = ScoredRows(study)
+    return [build_xtreme_sheet(study, scored), build_choice_sheet(study, scored)] if scored.has_scores else []
 
 
 def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]:

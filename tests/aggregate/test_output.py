@@ -18,6 +18,7 @@ from tests.aggregate.metric_tree import LANGUAGES, MNLI, read_table, write_row, 
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("main.csv", "main_detail.csv", "main.tex", "main.md")
+XTREME = [f"{name}.{kind}" for name in ("xtreme", "xtreme_choice") for kind in ("csv", "tex", "md")]
 
 
 def write_study(results: Path) -> None:
@@ -78,7 +79,7 @@ def test_nothing_is_left_but_the_tables(tmp_path: Path) -> None:
     run_main(tmp_path / "results", tmp_path / "deep" / "out")
     sheets = {f"{name}.{kind}" for name in ("scaling", "transfer") for kind in ("csv", "md", "tex")}
     written = {path.name for path in (tmp_path / "deep" / "out").iterdir()}
-    assert written == {*FILES, *sheets, "scaling_slopes.csv", "figures"}
+    assert written == {*FILES, *sheets, "scaling_slopes.csv", "figures", *XTREME}
 
 
 def test_out_that_is_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
