@@ -61,10 +61,10 @@ def draw_scaling(study: Study) -> Figure | None:
     """Avg and TyDiQA against the number of intermediate tasks, with intervals over draws."""
     from matplotlib.figure import Figure
 
-    if not study.points:
+    asked = (AVERAGE, *(column.key for column in list_columns("tydiqa")))
+    keys = [key for key in asked if any(read_value(point.values, key) is not None for point in study.points)]
+    if not keys:
         return None
-    keys = (AVERAGE, *(column.key for column in list_columns("tydiqa")))
-    keys = tuple(key for key in keys if any(read_value(point.values, key) is not None for point in study.points))
     figure = Figure(figsize=(2.4 * len(keys) + 0.6, 2.4))
     panels = figure.subplots(1, len(keys), squeeze=False)[0]
     curves = [(curve, list(points)) for curve, points in groupby(study.points, key=lambda point: point.curve)]

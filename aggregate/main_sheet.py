@@ -215,13 +215,16 @@ def note_left_out(table: MainTable) -> list[tuple[str, str]]:
 def write_caption(table: MainTable, targets: list[str]) -> str:
     seeds = sorted({cell.seeds for row in table.rows for cell in row.cells.values() if cell.seeds})
     count = "no results" if not seeds else f"n = {seeds[0]}" + (f" to {seeds[-1]}" if len(seeds) > 1 else "")
-    suite = "toy languages (made up, not XTREME), " if table.scope.suite == "toy" else "XTREME, "
     return (
-        f"Main table: {suite}development scores in percent. The first row of a block is the baseline in absolute "
-        f"values, the other rows are differences to it, paired by seed ({count} per cell). A score is the mean over "
-        f"the languages of the task{describe_one_set(targets)}. Avg is the mean of the nine tasks, F1 and EM counting "
-        "half each."
+        f"Main table: {describe_suite(table)}development scores in percent. The first row of a block is the baseline "
+        f"in absolute values, the other rows are differences to it, paired by seed ({count} per cell). A score is the "
+        f"mean over the languages of the task{describe_one_set(targets)}. Avg is the mean of the nine tasks, F1 and EM "
+        "counting half each."
     )
+
+
+def describe_suite(table: MainTable) -> str:
+    return "toy languages (made up, not XTREME), " if table.scope.suite == "toy" else "XTREME, "
 
 
 def describe_one_set(targets: list[str]) -> str:

@@ -19,7 +19,7 @@ from aggregate.collection import Collection
 from aggregate.columns import COLUMNS, Column
 from aggregate.expectation import SPLIT, Scope
 from aggregate.merging import Finding
-from aggregate.selection import Found, Selection, select
+from aggregate.selection import Found, Selection
 from aggregate.variants import choose_baseline, find_shared, list_unnamed, name_rows, split_variant
 from stilts.results import DEFAULT_MODEL, MODES, RowKey
 
@@ -67,12 +67,8 @@ class MainTable:
             yield from block.rows
 
 
-def build_table(collection: Collection, scope: Scope, selection: Selection | None = None) -> MainTable:
-    """Rows found and rows expected, each block below its own baseline.
-
-    `selection` spares looking through the collection again for a scope that differs in its languages alone.
-    """
-    selection = selection or select(collection, scope)
+def build_table(collection: Collection, scope: Scope, selection: Selection) -> MainTable:
+    """Rows found and rows expected, each block below its own baseline."""
     baselines = {key: choose_baseline(key, selection.rows) for key in selection.rows}
     keys = sorted({*baselines, *baselines.values()}, key=row_order)
     scores = {key: score_row(key, selection, collection.outcomes, scope) for key in keys}
@@ -110,7 +106,15 @@ def score_row(key: RowKey, selection: Selection, outcomes: Mapping[str, str], sc
     return {column.key: score_cell(key, column, selection, outcomes, scope) for column in COLUMNS}
 
 
-def score_cell(key: RowKey, column: Column, selection: Selection, outcomes: Mapping[str, str], scope: Scope) -> Score:
+def score_cell(
+    key: RowKey,
+    column: Column,
+    selection: Selection,
+    outcomes: Mapping[str, str],
+    scope: Scope,
+    languages: tuple[str, ...] | None = None,
+) -> Score:
+    """The score over the languages of the column's target, or over some of them."""
     target = column.target
     if target not in scope.languages:
         return Score({}, (), f"not a target of suite {scope.suite}", excluded=True)
@@ -123,10 +127,13 @@ def score_cell(key: RowKey, column: Column, selection: Selection, outcomes: Mapp
     if found.mixed:
         return Score({}, (), MIXED_RECIPES)
     runs = scope.runs.get(key, {}).get(target, {})
+    every = scope.languages[target]
+    # A run that has given other languages is not one whose metrics are awaited.
+    silent = {seed: run for seed, run in runs.items() if not values.get(seed, {}).keys() & set(every)}
     other = f"scored {'test' if scope.split == SPLIT else SPLIT} alone"
     partly = {run: other for run in runs.values() if (run, target) in selection.elsewhere}
-    waiting = {seed: Waiting(run, outcomes.get(run) or partly.get(run, "")) for seed, run in runs.items()}
-    return score_column(values, found.conflicts, scope.languages[target], tuple(runs) or scope.seeds, waiting)
+    waiting = {seed: Waiting(run, outcomes.get(run) or partly.get(run, "")) for seed, run in silent.items()}
+    return score_column(values, found.conflicts, languages or every, tuple(runs) or scope.seeds, waiting)
 
 
 def build_cells(own: dict[str, Score], base: dict[str, Score] | None) -> dict[str, Cell]:

@@ -77,6 +77,27 @@ def select(collection: Collection, scope: Scope) -> Selection:
     return Selection(by_label.rows, dict(found), counts, findings, frozenset(elsewhere))
 
 
+def select_layers(collection: Collection, scope: Scope) -> dict[tuple[str, int | None], Selection]:
+    """The scores of every layer that files name, by target and layer; those of the default layer name none."""
+    every = (*collection.metrics, *collection.conflicts)
+    layered = [key for key in every if key.layer is not None]
+    if not layered:
+        return {}
+    keys = [key for key in every if enters(key, scope, Counter())]
+    by_label, by_run = LabelPlaces(keys, scope), RunPlaces(keys, scope, collection.seedless)
+    found: dict[tuple[str, int | None], dict[Place, Found]] = defaultdict(lambda: defaultdict(Found))
+    for key in layered:
+        if key.split != released_split(key.target, scope.split) or not enters(
+            key._replace(layer=None), scope, Counter()
+        ):
+            continue
+        owner = key.owner
+        places = by_run.list_served(key, owner) if isinstance(owner, str) else by_label.find(key, owner)
+        for row, seed in places or ():
+            found[key.target, key.layer][row, key.target].add(key, seed, collection)
+    return {place: Selection(by_label.rows, dict(one), (), (), frozenset()) for place, one in found.items()}
+
+
 def enters(key: ResultKey, scope: Scope, left_out: Counter[str]) -> bool:
     """Whether a score can be in this table at all. A run of the plan may be one of another layer."""
     by_label = isinstance(key.owner, RowKey)
@@ -139,9 +160,13 @@ class RunPlaces:
                 self.layers[key.owner, key.target].add(key.layer)
 
     def find(self, key: ResultKey, run: str) -> list[tuple[RowKey, Seed]]:
-        """Rows and seeds that a run fills, those of another target of its training included."""
+        """Rows and seeds that a run fills in the main table."""
         if key.layer is not None and len(self.layers[run, key.target]) > 1:
             return []  # a sweep: the default layer is the one that counts
+        return self.list_served(key, run)
+
+    def list_served(self, key: ResultKey, run: str) -> list[tuple[RowKey, Seed]]:
+        """Rows and seeds that a run is for, those of another target of its training included."""
         places: list[tuple[RowKey, Seed]] = []
         for row, seeds in self.served[run].items():
             named = self.scope.runs[row].get(key.target)

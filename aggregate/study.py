@@ -12,6 +12,7 @@ from aggregate.curves import Marks, Point, build_points, mark_rows, read_marks
 from aggregate.expectation import Scope, define_scope, find_expected, find_grids
 from aggregate.main_table import MainTable, build_table
 from aggregate.published import read_own_text
+from aggregate.selection import Selection, select
 from aggregate.significance import Significance, judge_table
 from stilts.errors import UserError
 from stilts.runs import canonical_json
@@ -29,9 +30,14 @@ class Study:
     marks: Marks | None
 
     @cached_property
+    def selection(self) -> Selection:
+        """The dev scores that enter the main table, by row, target, seed and language."""
+        return select(self.collection, self.scope)
+
+    @cached_property
     def table(self) -> MainTable:
         """Rows and blocks with the dev scores of all targets: what nearly every other table starts from."""
-        return build_table(self.collection, self.scope)
+        return build_table(self.collection, self.scope, self.selection)
 
     @cached_property
     def significance(self) -> Significance:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -17,9 +17,13 @@ if __package__ in (None, ""):
 
 from aggregate.best_models import ScoredRows
 from aggregate.choice_sheet import build_choice_sheet
+from aggregate.cost_sheet import build_cost_sheet
 from aggregate.expectation import GRID_IN_RESULTS
 from aggregate.figures import draw_figures
+from aggregate.intermediate_sheet import build_intermediate_sheet
+from aggregate.language_sheets import build_language_sheets
 from aggregate.latex import write_latex
+from aggregate.layer_sheet import build_layer_sheet
 from aggregate.main_sheet import build_main_sheet, list_details
 from aggregate.plain import format_terminal, list_findings, write_csv, write_markdown
 from aggregate.regime_sheet import build_tydiqa_sheet
@@ -43,11 +47,16 @@ what it writes
   main_detail.csv  one line per cell: value, both sides of the difference, seeds, languages, reason of a gap
   main.tex         a table for \\input; needs \\usepackage{{booktabs}}
   main.md          the same with notes, and every finding about the files
+  languages/       per target: every row by language, and means by script, family and pre-training size
+  intermediate     dev scores of the intermediate tasks themselves
+  layers           retrieval by layer, where a sweep has scored them
+  cost             hours, tokens, memory and attempts of the runs behind each row, where there is a plan
   scaling.csv, .md scores against the number of intermediate tasks, where there are several numbers: the points
                    that the scale blocks of the grids in --results mark; without one, all rows with so many tasks
   xtreme.csv, .tex, .md         test scores: baseline, best models chosen on dev, published rows. Rows of your own:
                    published.csv in --results, with the header of aggregate/published.csv
   xtreme_choice.csv, .tex, .md  which row was chosen for each target, and by what
+  All but slopes and details come as .csv, .tex and .md; a table that the study has nothing for is not written.
 
 how to read it
   The first row of a block is its baseline in absolute values; the others are differences to it, paired by
@@ -63,6 +72,16 @@ examples
   python aggregate/tables.py --results runs --out tables
   python aggregate/tables.py --results runs --out tables --grid runs/{GRID_IN_RESULTS.as_posix()} --strict
 """
+
+
+BUILDERS: tuple[Callable[[Study], Sheet | None], ...] = (
+    build_scaling_sheet,
+    build_tydiqa_sheet,
+    build_transfer_sheet,
+    build_intermediate_sheet,
+    build_layer_sheet,
+    build_cost_sheet,
+)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -89,9 +108,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def build_sheets(study: Study) -> list[Sheet]:
     """Every table that the study has something for, the main table first."""
+    made = [sheet for build in BUILDERS if (sheet := build(study)) is not None]
     main_sheet = build_main_sheet(study.table, study.significance)
-    others = [build(study) for build in (build_scaling_sheet, build_tydiqa_sheet, build_transfer_sheet)]
-    return [main_sheet, *(sheet for sheet in others if sheet is not None), *build_xtreme_sheets(study)]
+    return [main_sheet, *build_xtreme_sheets(study), *made, *build_language_sheets(study)]
 
 
 def build_xtreme_sheets(study: Study) -> list[Sheet]:

@@ -39,8 +39,8 @@ values = st.one_of(
     st.integers(-3, 120),
     st.sampled_from([math.nan, math.inf, 1e400, -0.5, 100.5, 50.0, 2**70]),
     st.sampled_from(["", "dev", "test", "train", "fr", "toy", "single", "none", "intermediate", "stilts.metrics/2"]),
-    st.just([]),
-    st.just({}),
+    st.builds(list),
+    st.builds(dict),
     st.lists(st.sampled_from(["a", "b", 1, None]), max_size=2),
     st.dictionaries(st.sampled_from(["accuracy", "f1", "mode", ""]), st.sampled_from([1, 2.5, True, "3"]), max_size=2),
 )

@@ -1,0 +1,147 @@
+"""What runs have cost: hours from their attempts, tokens, time and memory from their DONE records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stilts.runs import RunFolder, read_json
+
+ENCODER_STAGES = ("pretrain", "translate", "intermediate")  # make an encoder, which others build on
+SCORED_STAGES = ("target", "retrieval")
+TRAINING_STAGES = ("pretrain", "intermediate", "target")
+HOUR_S = 3600
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """One run. `gpu_hours` and `cpu_hours` are those held by all attempts whose end is recorded, failed ones included;
+    `open_attempts` have none. `facts` are those of the DONE record, None where there is none."""
+
+    stage: str
+    gpu_hours: float
+    cpu_hours: float
+    attempts: int
+    open_attempts: int
+    restarts: int
+    facts: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number, or the reason why there is none; `partial` where something that belongs to it has yet to come."""
+
+    value: float | None
+    reason: str = ""
+    partial: bool = False
+
+
+class RunCosts:
+    """The runs of a campaign root, each read once. A run's name begins with its stage."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self._parents: dict[str, Sequence[str]] = {}
+        self._costs: dict[str, RunCost] = {}
+
+    def collect(self, runs: Iterable[str]) -> set[str]:
+        """These runs and all that they are built on but fetching and tokenising."""
+        seen: set[str] = set()
+        waiting = list(runs)
+        while waiting:
+            run = waiting.pop()
+            if run not in seen:
+                seen.add(run)
+                waiting += self._list_parents(run)
+        return {run for run in seen if stage_of(run) in (*ENCODER_STAGES, *SCORED_STAGES)}
+
+    def cost(self, run: str) -> RunCost:
+        """Nothing yet where the run has no folder."""
+        if run not in self._costs:
+            self._costs[run] = read_cost(RunFolder(self.results / run))
+        return self._costs[run]
+
+    def _list_parents(self, run: str) -> Sequence[str]:
+        if run not in self._parents:
+            spec = read_json(RunFolder(self.results / run).spec) or {}
+            self._parents[run] = spec.get("parents", ())
+        return self._parents[run]
+
+
+def stage_of(run: str) -> str:
+    return run.partition("-")[0]
+
+
+def read_cost(folder: RunFolder) -> RunCost:
+    done = folder.read_done()
+    facts: Mapping[str, Any] | None = None if done is None else done.get("facts", {})
+    attempts = [path for path in sorted(folder.attempts.glob("*")) if path.is_dir()]
+    gpu_hours = cpu_hours = 0.0
+    unknown = 0
+    for path in attempts:
+        hours = measure_attempt(path)
+        begun = read_json(path / "attempt.json") or {}
+        if hours is None:
+            unknown += 1
+            continue
+        gpus, cores = count_devices(begun, (facts or {}).get("device"))
+        gpu_hours += hours * gpus
+        cpu_hours += hours * cores
+    restarts = len((read_json(folder.path / "restarts.json") or {}).get("collapsed", ()))
+    return RunCost(stage_of(folder.path.name), gpu_hours, cpu_hours, len(attempts), unknown, restarts, facts)
+
+
+def measure_attempt(path: Path) -> float | None:
+    """Hours from its first to its last word; None where one of them is not recorded: it was killed, or still runs."""
+    started = (read_json(path / "attempt.json") or {}).get("started")
+    ended = (read_json(path / "outcome.json") or {}).get("ended")
+    if not isinstance(started, int | float) or not isinstance(ended, int | float):
+        return None
+    return max(0.0, ended - started) / HOUR_S
+
+
+def count_devices(attempt: Mapping[str, Any], device: object) -> tuple[int, int]:
+    """GPUs (one for each rank, none on a CPU) and cores that an attempt held. A local worker has one GPU, whatever the
+    resource class asks for: the device that was computed on decides where it is known."""
+    resources = attempt.get("resources", {})
+    ranks = int(attempt.get("ranks", 1))
+    on_gpu = device != "cpu" if device else bool(resources.get("gpus"))
+    return ranks if on_gpu else 0, ranks * int(resources.get("cpus", 1))
+
+
+def sum_hours(costs: Sequence[RunCost], stages: Sequence[str], on_gpus: bool) -> Figure:
+    """GPU-hours, or CPU-hours, of the runs of these stages; without attempts that left no end."""
+    counted = [cost for cost in costs if cost.stage in stages]
+    if counted and not any(cost.attempts > cost.open_attempts for cost in counted):
+        return Figure(None, "no attempt has ended")
+    hours = math.fsum(cost.gpu_hours if on_gpus else cost.cpu_hours for cost in counted)
+    return Figure(hours, partial=any(cost.facts is None or cost.open_attempts for cost in counted))
+
+
+def sum_facts(costs: Sequence[RunCost], name: str, reduce: Callable[[list[float]], float] = sum) -> Figure:
+    """A figure of the trainings' DONE records, added up or reduced otherwise; none where a finished training lacks
+    it. A list counts its members."""
+    trainings = [cost.facts for cost in costs if cost.stage in TRAINING_STAGES]
+    done = [facts for facts in trainings if facts is not None]
+    values = [value for facts in done if (value := read_fact(facts, name)) is not None]
+    if not done:
+        return Figure(None, "no training is done" if trainings else "nothing is trained")
+    if len(values) < len(done):
+        return Figure(None, "recorded by some of the trainings only" if values else "not recorded")
+    return Figure(reduce(values), partial=len(done) < len(trainings))
+
+
+def read_fact(facts: Mapping[str, Any], name: str) -> float | None:
+    value = facts.get(name)
+    if isinstance(value, list):
+        return len(value)
+    return value if isinstance(value, int | float) else None
+
+
+def divide(tokens: Figure, seconds: Figure) -> Figure:
+    if tokens.value is None or not seconds.value:
+        return Figure(None, tokens.reason or seconds.reason)
+    return Figure(tokens.value / seconds.value, partial=tokens.partial)
