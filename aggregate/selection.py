@@ -11,7 +11,7 @@ from aggregate.collection import Collection
 from aggregate.columns import released_split
 from aggregate.expectation import Scope
 from aggregate.merging import Finding, ResultKey, Seed, describe_row
-from aggregate.variants import TARGET_PARTS, drop_settings, has_settings
+from aggregate.variants import TARGET_PARTS, drop_settings, has_settings, split_variant
 from stilts.results import RowKey
 from stilts.tasks.catalogue import training_of
 
@@ -161,9 +161,12 @@ class RunPlaces:
 
     def find(self, key: ResultKey, run: str) -> list[tuple[RowKey, Seed]]:
         """Rows and seeds that a run fills in the main table."""
-        if key.layer is not None and len(self.layers[run, key.target]) > 1:
-            return []  # a sweep: the default layer is the one that counts
-        return self.list_served(key, run)
+        places = self.list_served(key, run)
+        if key.layer is None or len(self.layers[run, key.target]) == 1:
+            return places
+        # Of a sweep the layer counts that the row asks for, else the default one, which names none.
+        asked = f"retrieval.layer={key.layer}"
+        return [(row, seed) for row, seed in places if asked in split_variant(row.variant)]
 
     def list_served(self, key: ResultKey, run: str) -> list[tuple[RowKey, Seed]]:
         """Rows and seeds that a run is for, those of another target of its training included."""

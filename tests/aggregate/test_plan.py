@@ -87,6 +87,14 @@ def test_one_run_serves_several_rows(results: Path) -> None:
     assert "## Findings\n\nNone." in notes
 
 
+def test_of_a_sweep_the_layer_counts_that_the_row_asks_for(results: Path) -> None:
+    asked = "retrieval.layer=3"
+    keep_plan(results, [PLAIN | {"variant": asked, "runs": {"tatoeba": {"1": "t"}}}])
+    for layer in (0, 3, 9):
+        write_run(results, "t", "tatoeba", 30.0 + layer, variant=asked, layer=layer)
+    assert [row["tatoeba"] for row in tabulate(results)[1]] == ["33.0"]
+
+
 @pytest.mark.parametrize("base_seeds", [("1", "2"), ("1",)])
 def test_a_run_without_a_seed_is_paired_with_every_seed(results: Path, base_seeds: tuple[str, ...]) -> None:
     base = {"tatoeba": dict.fromkeys(base_seeds, "one")}
