@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pandas as pd
 
-from aggregate.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell, find_tint
+from aggregate.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell, ShownRow, find_tint
 
 # What fits a page of the article class in the size used, with a caption of CAPTION_LINES and MAX_NOTES lines of notes.
 # A line more of the caption takes the room of one and a half.
@@ -18,7 +19,7 @@ CAPTION_CHARACTERS = 72  # of a line
 MAX_NOTES = 12
 MAX_COLUMNS = 14
 NOTE_CHARACTERS = 110  # of a line of notes
-NAME_CHARACTERS = 22  # of the name column's 2.7 cm
+CHARACTERS_PER_CM = 7.8
 _ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -74,7 +75,7 @@ def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
             replace(block, rows=tuple(replace(row, cells=row.cells[chosen]) for row in block.rows))
             for block in sheet.blocks
         )
-        yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks)
+        yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks, text_widths=sheet.widths[chosen])
 
 
 def split_pages(sheet: Sheet) -> Iterator[list[ShownBlock]]:
@@ -86,7 +87,7 @@ def split_pages(sheet: Sheet) -> Iterator[list[ShownBlock]]:
     for block in sheet.blocks:
         start = 0
         for index, row in enumerate(block.rows):
-            height = -(-len(row.name) // NAME_CHARACTERS)
+            height = count_lines(sheet, row)
             if height > room and (page or index > start):
                 yield [*page, cut_block(block, start, index, sheet.titled)] if index > start else page
                 page, room, start = [], LINES_PER_PAGE, index
@@ -100,15 +101,27 @@ def cut_block(block: ShownBlock, start: int, stop: int, titled: bool) -> ShownBl
     return ShownBlock(title, block.rows[start:stop])
 
 
+def count_lines(sheet: Sheet, row: ShownRow) -> int:
+    """About how many lines a row takes: those of its longest text."""
+    texts = [(sheet.name_width, row.name), *zip(sheet.widths, (cell.text for cell in row.cells), strict=True)]
+    return max(len(textwrap.wrap(text, fit_characters(width))) for width, text in texts if width)
+
+
+def fit_characters(width: float) -> int:
+    """About how many characters a line of so many cm has."""
+    return int(width * CHARACTERS_PER_CM)
+
+
 def write_tabular(sheet: Sheet, blocks: list[ShownBlock]) -> str:
     """booktabs rules and a two-row header from pandas' Styler; rules between groups of rows are ours."""
     rows = [row for block in blocks for row in block.rows]
     headings = [("", ""), *((escape(task), escape(metric)) for task, metric in sheet.headings)]
     frame = pd.DataFrame(
-        [[escape_name(row.name), *(format_cell(cell) for cell in row.cells)] for row in rows],
+        [[format_name(row.name, sheet.name_width), *format_cells(row, sheet.widths)] for row in rows],
         columns=pd.MultiIndex.from_tuples(headings),
     )
-    column_format = "p{2.7cm}" + "r" * len(sheet.headings)
+    columns = (f"@{{\\hspace{{8pt}}}}p{{{width:g}cm}}" if width else "r" for width in sheet.widths)
+    column_format = f"p{{{sheet.name_width:g}cm}}{''.join(columns)}"
     span = min(6, len(headings))  # of a title, which is wider than a name
     lines = (
         frame.style.hide(axis="index")
@@ -140,10 +153,16 @@ def list_notes(sheet: Sheet) -> str:
     return "".join(f"\\noindent {mark}{text}.\\par\n" for mark, text in marked)
 
 
+def format_cells(row: ShownRow, widths: tuple[float, ...]) -> Iterator[str]:
+    """Numbers as numbers, text (`widths` not 0) ragged, where xcolor's tables have what keeps the end of the row."""
+    for cell, width in zip(row.cells, widths, strict=True):
+        yield f"\\raggedright\\arraybackslash {break_words(cell.text, width)}" if width else format_cell(cell)
+
+
 def format_cell(cell: ShownCell) -> str:
     """Signed numbers in math mode, for a minus instead of a hyphen; the marks raised, and without a width of their own,
     so that numbers stand below each other at the point."""
-    text = re.sub(r"[+-]\d+\.\d+", lambda number: f"${number[0]}$", cell.text.removesuffix("*"))
+    text = re.sub(r"[+-]\d+\.\d+", lambda number: f"${number[0]}$", escape(cell.text.removesuffix("*")))
     marks = ("*",) * cell.text.endswith("*") + cell.marks
     tint = find_tint(cell.shade)
     shade = f"\\cellcolor[HTML]{{{tint}}}" if tint else ""
@@ -154,11 +173,16 @@ def format_marks(marks: tuple[str, ...]) -> str:
     return f"$^{{{','.join(_SYMBOLS.get(mark, mark) for mark in marks)}}}$" if marks else ""
 
 
-def escape_name(name: str) -> str:
-    """A row name that may break in its narrow column: after +, and within settings that are too long for it."""
-    words = (re.split(r"(?<=[+._=])" if len(word) > NAME_CHARACTERS else r"(?<=\+)", word) for word in name.split(" "))
-    broken = " ".join("\\allowbreak{}".join(escape(part) for part in parts) for parts in words)
-    return f"\\raggedright\\hangindent=0.6em {broken}"
+def format_name(name: str, width: float) -> str:
+    """A row name that may break in its narrow column."""
+    return f"\\raggedright\\hangindent=0.6em {break_words(name, width)}"
+
+
+def break_words(text: str, width: float) -> str:
+    """Text for a column of so many cm, which may break after +, and within settings that are too long for a line."""
+    room = fit_characters(width)
+    words = (re.split(r"(?<=[+._=])" if len(word) > room else r"(?<=\+)", word) for word in text.split(" "))
+    return " ".join("\\allowbreak{}".join(escape(part) for part in parts) for parts in words)
 
 
 def escape(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from tabulate import tabulate
 
 from aggregate.merging import Finding
-from aggregate.sheet import Sheet, ShownCell
+from aggregate.sheet import Sheet, ShownCell, ShownRow
 
 NAME_WIDTH = 28
 
@@ -37,8 +37,8 @@ def write_markdown(sheet: Sheet, digest: str, appendix: Sequence[str] = ()) -> s
     for block in sheet.blocks:
         if len(sheet.blocks) > 1:
             parts.append(f"## {escape_markdown(block.title)}")
-        cells = [[escape_markdown(row.name), *map(mark_cell, row.cells)] for row in block.rows]
-        lines = [headers, ["---"] + ["---:"] * len(sheet.headings), *cells]
+        cells = [[escape_markdown(row.name), *mark_cells(row, sheet)] for row in block.rows]
+        lines = [headers, ["---", *("---" if width else "---:" for width in sheet.widths)], *cells]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     if sheet.notes:
         parts.append("\n".join(f"- {escape_markdown(note)}" for note in list_notes(sheet)))
@@ -49,6 +49,12 @@ def list_findings(findings: Iterable[Finding], files: int) -> list[str]:
     """Paragraphs behind the main table: what was wrong with files, and how many metric files were read."""
     lines = [f"- {escape_markdown(str(finding))}" for finding in findings]
     return ["## Findings", "\n".join(lines) or "None.", f"{files} metric files read."]
+
+
+def mark_cells(row: ShownRow, sheet: Sheet) -> Iterator[str]:
+    """The cells of a row; text as it is, for Markdown."""
+    for cell, width in zip(row.cells, sheet.widths, strict=True):
+        yield escape_markdown(cell.text) if width else mark_cell(cell)
 
 
 def mark_cell(cell: ShownCell) -> str:

@@ -49,7 +49,8 @@ class Sheet:
     """`name` is that of its files without the suffix, `headings` are (task, metric) of each column, `notes` are (mark,
     text), `records` the lines of its CSV: numbers at full precision, None where there is none.
 
-    `titled`: a block is known by its title rather than by its first row.
+    `titled`: a block is known by its title rather than by its first row. `name_width` is that of the column of names
+    on paper, in cm; `text_widths` are those of the other columns, 0 for one of numbers: all are where it is empty.
     """
 
     name: str
@@ -60,6 +61,13 @@ class Sheet:
     notes: tuple[tuple[str, str], ...]
     records: tuple[Mapping[str, object], ...]
     titled: bool = False
+    name_width: float = 2.7
+    text_widths: tuple[float, ...] = ()
+
+    @property
+    def widths(self) -> tuple[float, ...]:
+        """One of each column but that of names."""
+        return self.text_widths or (0.0,) * len(self.headings)
 
 
 @dataclass

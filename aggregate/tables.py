@@ -17,6 +17,8 @@ if __package__ in (None, ""):
 
 from aggregate.best_models import ScoredRows
 from aggregate.choice_sheet import build_choice_sheet
+from aggregate.claims import CLAIMS
+from aggregate.claims_sheet import build_claims_sheet
 from aggregate.cost_sheet import build_cost_sheet
 from aggregate.expectation import GRID_IN_RESULTS
 from aggregate.figures import draw_figures
@@ -51,6 +53,7 @@ what it writes
   intermediate     dev scores of the intermediate tasks themselves
   layers           retrieval by layer, where a sweep has scored them
   cost             hours, tokens, memory and attempts of the runs behind each row, where there is a plan
+  claims.csv, .tex, .md  each claim of --claims: published, measured, whether it holds, what is missing to tell
   scaling.csv, .md scores against the number of intermediate tasks, where there are several numbers: the points
                    that the scale blocks of the grids in --results mark; without one, all rows with so many tasks
   xtreme.csv, .tex, .md         test scores: baseline, best models chosen on dev, published rows. Rows of your own:
@@ -71,6 +74,7 @@ exit code
 examples
   python aggregate/tables.py --results runs --out tables
   python aggregate/tables.py --results runs --out tables --grid runs/{GRID_IN_RESULTS.as_posix()} --strict
+  python aggregate/tables.py --results runs --out tables --claims mine.yaml
 """
 
 
@@ -102,15 +106,24 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="the grid (its YAML, or the resolved JSON) that says what to expect; default: "
         f"{GRID_IN_RESULTS.as_posix()} below --results if it is there, else everything in the suite",
     )
+    parser.add_argument(
+        "--claims",
+        type=Path,
+        default=CLAIMS,
+        metavar="FILE",
+        help="the claims to check, in place of aggregate/claims.yaml, whose head says how they are written",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing or wrong")
     return parser.parse_args(arguments)
 
 
-def build_sheets(study: Study) -> list[Sheet]:
-    """Every table that the study has something for, the main table first."""
+def build_sheets(study: Study, claims: Path = CLAIMS) -> list[Sheet]:
+    """Every table that the study has something for, the main table first. Raises UserError where claims are wrong."""
+    judged = build_claims_sheet(study, claims)
     made = [sheet for build in BUILDERS if (sheet := build(study)) is not None]
     main_sheet = build_main_sheet(study.table, study.significance)
-    return [main_sheet, *build_xtreme_sheets(study), *made, *build_language_sheets(study)]
+    first = [main_sheet, *([judged] if judged else []), *build_xtreme_sheets(study)]
+    return [*first, *made, *build_language_sheets(study)]
 
 
 def build_xtreme_sheets(study: Study) -> list[Sheet]:
@@ -146,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         study = read_study(options.results, options.grid)
-        sheets = build_sheets(study)
+        sheets = build_sheets(study, options.claims)
         written = write_tables(options.out, study, sheets)
     except UserError as error:
         for problem in error.problems:

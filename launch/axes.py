@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from launch.document import Document, unknown, validate
+from stilts.document import Document, unknown, validate
 from stilts.settings import (
     MlmSettings,
     PretrainSettings,

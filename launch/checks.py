@@ -6,7 +6,7 @@ from typing import Any
 
 from launch.axes import LANGUAGE_LISTS, known_languages, language_problem, suite_of, text_problem
 from launch.deepspeed_keys import deepspeed_problems
-from launch.document import Document, unknown
+from stilts.document import Document, unknown
 from stilts.tasks.catalogue import INTERMEDIATES, MLM, TARGETS, TOY_TARGETS, TRAININGS
 
 SIZED_SPLITS = ("train", "dev", "test")

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from launch.document import read_document, unknown, validate
 from launch.resources import ResourceRule
+from stilts.document import read_document, unknown, validate
 from stilts.errors import UserError
 from stilts.settings import Count, Settings
 

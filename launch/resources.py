@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from launch.document import unknown
+from stilts.document import unknown
 from stilts.errors import UserError
 from stilts.runs import STAGE_VERSIONS
 from stilts.settings import Count, Positive, Settings

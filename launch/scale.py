@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from launch.document import Document, unknown
+from stilts.document import Document, unknown
 from stilts.settings import Count, Seed, Settings
 from stilts.tasks.catalogue import INTERMEDIATES, TOY_INTERMEDIATES
 

@@ -10,9 +10,9 @@ from pydantic import Field, field_validator
 
 from launch.axes import check_axes, suite_of
 from launch.checks import check_blocks
-from launch.document import read_document, unknown, validate
 from launch.resources import ResourceRule
 from launch.scale import Scale, check_scale
+from stilts.document import read_document, unknown, validate
 from stilts.errors import UserError
 from stilts.settings import (
     MlmSettings,

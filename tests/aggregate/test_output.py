@@ -77,7 +77,7 @@ def test_digest_of_the_inputs_heads_the_outputs_and_changes_with_them(tmp_path: 
 def test_nothing_is_left_but_the_tables(tmp_path: Path) -> None:
     write_study(tmp_path / "results")
     run_main(tmp_path / "results", tmp_path / "deep" / "out")
-    sheets = {f"{name}.{kind}" for name in ("scaling", "transfer") for kind in ("csv", "md", "tex")}
+    sheets = {f"{name}.{kind}" for name in ("claims", "scaling", "transfer") for kind in ("csv", "md", "tex")}
     written = {path.name for path in (tmp_path / "deep" / "out").iterdir()}
     assert written == {*FILES, *sheets, "scaling_slopes.csv", "figures", "languages", *XTREME}
 

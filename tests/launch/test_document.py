@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launch.document import Document, read_document
 from launch.spec import GRIDS
+from stilts.document import Document, read_document
 from stilts.errors import UserError
 from tests.launch.small import problems_of, read
 

@@ -16,6 +16,7 @@ from tests.support.campaigns import ROOT
 HEAVY = {"torch", "transformers", "datasets", "deepspeed", "tokenizers", "safetensors", "accelerate"}
 LIGHT_OF_STILTS = [
     "stilts",
+    "stilts.document",
     "stilts.errors",
     "stilts.runs",
     "stilts.results",

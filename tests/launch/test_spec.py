@@ -11,8 +11,8 @@ from pydantic import BaseModel
 
 from launch.axes import setting_keys
 from launch.cluster import Cluster, load_cluster
-from launch.document import _inner_model
 from launch.spec import Grid, find_grid, load_grid
+from stilts.document import _inner_model
 from stilts.errors import UserError
 from tests.launch.small import problems_of, read
 from tests.support.campaigns import Study
