@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart test torture bench check format clean
+.PHONY: help quickstart tables test torture bench check format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -10,6 +10,9 @@ help:  ## what there is
 quickstart: .venv/train  ## the study in small on this machine: train, score, main table (under 5 minutes)
 	$(BIN)/python launch/grid.py --grid quickstart.yaml --executor local
 	$(BIN)/python aggregate/tables.py --results runs --out tables
+
+tables: .venv/train  ## every table and figure of the results in RESULTS (runs), into OUT (tables)
+	$(BIN)/python aggregate/tables.py --results $(or $(RESULTS),runs) --out $(or $(OUT),tables)
 
 test: .venv/dev  ## every test, with a real Slurm where this machine may start one
 	@mkdir -p .reports

@@ -44,29 +44,29 @@ what it reads
   The table shows dev scores (xquad, tydiqa and tatoeba: their one released set). A cell is filled by the
   run that the grid names for it, whatever the labels in its files; without a grid the labels decide.
 
-what it writes
-  main.csv         one line per row at full precision; empty where a number is missing
-  main_detail.csv  one line per cell: value, both sides of the difference, seeds, languages, reason of a gap
-  main.tex         a table for \\input; needs \\usepackage{{booktabs}}
-  main.md          the same with notes, and every finding about the files
-  languages/       per target: every row by language, and means by script, family and pre-training size
+what it writes (each table as .csv at full precision, .tex and .md; none where the study has nothing for it)
+  main             baselines in absolute values, every other row as differences; main.md lists what is wrong
+                   with files; main_detail.csv has both sides of each difference and what its seeds say
+  claims           each claim of --claims: published, measured, whether it holds, what is missing to tell
+  xtreme           test scores: baseline, best models chosen on dev, published rows (your own: published.csv
+                   in --results); xtreme_choice: which row was chosen for each target, and by what
+  scaling          scores against the number of intermediate tasks, at the points that the scale blocks of the
+                   grids in --results mark; without one, all rows with so many tasks; scaling_slopes.csv
+  tydiqa           mixtures against sequences of the same tasks
+  transfer         single tasks by targets
   intermediate     dev scores of the intermediate tasks themselves
   layers           retrieval by layer, where a sweep has scored them
   cost             hours, tokens, memory and attempts of the runs behind each row, where there is a plan
-  claims.csv, .tex, .md  each claim of --claims: published, measured, whether it holds, what is missing to tell
-  scaling.csv, .md scores against the number of intermediate tasks, where there are several numbers: the points
-                   that the scale blocks of the grids in --results mark; without one, all rows with so many tasks
-  xtreme.csv, .tex, .md         test scores: baseline, best models chosen on dev, published rows. Rows of your own:
-                   published.csv in --results, with the header of aggregate/published.csv
-  xtreme_choice.csv, .tex, .md  which row was chosen for each target, and by what
-  All but slopes and details come as .csv, .tex and .md; a table that the study has nothing for is not written.
+  languages/       per target: every row by language, and means by script, family and pre-training size
+  figures/         scaling curves and the transfer map as .pdf and .svg
+  The .tex files are for \\input and need \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}.
 
 how to read it
   The first row of a block is its baseline in absolute values; the others are differences to it, paired by
   seed. A task has a score only when all its languages are there. Avg needs all nine tasks. A name shows the
   settings that tell rows of one training apart; those of all rows stand in the notes.
   --   missing, for the reason in the numbered note        †  mean over the complete tasks only
-  ‡    mean over fewer languages than XTREME's
+  ‡    mean over fewer languages than XTREME's            *  Holm-adjusted p below 0.05 over the table's tests
 
 exit code
   0 written; 1 written, but --strict and something is missing or wrong; 2 nothing written
