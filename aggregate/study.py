@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from aggregate.collection import Collection, collect
-from aggregate.curves import Marks, Point, build_points, mark_rows, read_marks
-from aggregate.expectation import Scope, define_scope, find_expected, find_grids
-from aggregate.main_table import MainTable, build_table
-from aggregate.published import read_own_text
-from aggregate.selection import Selection, select
-from aggregate.significance import Significance, judge_table
+from aggregate.evidence.significance import Significance, judge_table
+from aggregate.scores.collection import Collection, collect
+from aggregate.scores.curves import Marks, Point, build_points, mark_rows, read_marks
+from aggregate.scores.expectation import Scope, define_scope, find_expected, find_grids
+from aggregate.scores.main_table import MainTable, build_table
+from aggregate.scores.selection import Selection, select
+from aggregate.sheets.published import read_own_text
 from stilts.errors import UserError
 from stilts.runs import canonical_json
 

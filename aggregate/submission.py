@@ -18,9 +18,9 @@ if __package__ in (None, ""):
 
 from tabulate import tabulate
 
-from aggregate.columns import CATEGORIES, METRIC_TITLES, TARGET_TITLES
-from aggregate.submission_metrics import METRICS
-from aggregate.submission_score import WHOLE, Scores, TaskScores, score_submission
+from aggregate.scores.columns import CATEGORIES, METRIC_TITLES, TARGET_TITLES
+from aggregate.submissions.submission_metrics import METRICS
+from aggregate.submissions.submission_score import WHOLE, Scores, TaskScores, score_submission
 from stilts.errors import UserError
 from stilts.runs import write_json
 from stilts.tasks.catalogue import TARGETS
@@ -160,7 +160,7 @@ def show(value: float | None) -> str:
 
 def export(options: argparse.Namespace) -> int:
     # Here, because the task families need more libraries than scoring does.
-    from aggregate.submission_export import export_submissions
+    from aggregate.submissions.submission_export import export_submissions
 
     exported = export_submissions(
         options.results, options.out, options.split or "test", options.grid, options.row, options.seed

@@ -15,25 +15,25 @@ if __package__ in (None, ""):
     # Run as a script: the repository root takes the place of this folder, whose module names are too plain.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from aggregate.best_models import ScoredRows
-from aggregate.choice_sheet import build_choice_sheet
-from aggregate.claims import CLAIMS
-from aggregate.claims_sheet import build_claims_sheet
-from aggregate.cost_sheet import build_cost_sheet
-from aggregate.expectation import GRID_IN_RESULTS
-from aggregate.figures import draw_figures
-from aggregate.intermediate_sheet import build_intermediate_sheet
-from aggregate.language_sheets import build_language_sheets
-from aggregate.latex import write_latex
-from aggregate.layer_sheet import build_layer_sheet
-from aggregate.main_sheet import build_main_sheet, list_details
-from aggregate.plain import format_terminal, list_findings, write_csv, write_markdown
-from aggregate.regime_sheet import build_tydiqa_sheet
-from aggregate.scaling_sheet import build_scaling_sheet, list_slopes
-from aggregate.sheet import Sheet
+from aggregate.evidence.best_models import ScoredRows
+from aggregate.evidence.claims import CLAIMS
+from aggregate.scores.expectation import GRID_IN_RESULTS
+from aggregate.sheets.choice_sheet import build_choice_sheet
+from aggregate.sheets.claims_sheet import build_claims_sheet
+from aggregate.sheets.cost_sheet import build_cost_sheet
+from aggregate.sheets.intermediate_sheet import build_intermediate_sheet
+from aggregate.sheets.language_sheets import build_language_sheets
+from aggregate.sheets.layer_sheet import build_layer_sheet
+from aggregate.sheets.main_sheet import build_main_sheet, list_details
+from aggregate.sheets.regime_sheet import build_tydiqa_sheet
+from aggregate.sheets.scaling_sheet import build_scaling_sheet, list_slopes
+from aggregate.sheets.sheet import Sheet
+from aggregate.sheets.transfer_sheet import build_transfer_sheet
+from aggregate.sheets.xtreme_sheet import build_xtreme_sheet
 from aggregate.study import Study, read_study
-from aggregate.transfer_sheet import build_transfer_sheet
-from aggregate.xtreme_sheet import build_xtreme_sheet
+from aggregate.writing.figures import draw_figures
+from aggregate.writing.latex import write_latex
+from aggregate.writing.plain import format_terminal, list_findings, write_csv, write_markdown
 from stilts.errors import UserError
 from stilts.runs import write_bytes
 

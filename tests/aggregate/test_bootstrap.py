@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregate import bootstrap
-from aggregate.bootstrap import average_sets, contrast, interval, resample_f1, resample_means, resample_sums
+from aggregate.evidence import bootstrap
+from aggregate.evidence.bootstrap import average_sets, contrast, interval, resample_f1, resample_means, resample_sums
 
 
 def read_draws(name: str, examples: int, resamples: int) -> list[list[int]]:

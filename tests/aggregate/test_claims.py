@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aggregate.claims import CLAIMS, KINDS, read_claims
+from aggregate.evidence.claims import CLAIMS, KINDS, read_claims
 from aggregate.tables import main
 from stilts.errors import UserError
 from tests.aggregate.claims_tree import (

@@ -12,8 +12,18 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from aggregate.merging import Seed
-from aggregate.statistics import Array, Estimate, estimate, estimate_all, holm, nested, paired, paired_by_draw, slope
+from aggregate.evidence.statistics import (
+    Array,
+    Estimate,
+    estimate,
+    estimate_all,
+    holm,
+    nested,
+    paired,
+    paired_by_draw,
+    slope,
+)
+from aggregate.scores.merging import Seed
 
 STUDIES = 2000
 TRUTH = 1.5  # points

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from aggregate.curves import Draw, list_draws
+from aggregate.scores.curves import Draw, list_draws
 from aggregate.study import read_study
 from aggregate.tables import main
 from tests.aggregate.scale_tree import (

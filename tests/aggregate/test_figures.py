@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aggregate.figures import draw_figures
 from aggregate.study import read_study
+from aggregate.writing.figures import draw_figures
 from tests.aggregate.metric_tree import write_task
 from tests.aggregate.scale_tree import SCORES, keep, places, resolved, write_scores
 

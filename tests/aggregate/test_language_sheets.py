@@ -11,7 +11,7 @@ from statistics import fmean
 
 import pytest
 
-from aggregate.languages import FACTS, list_groups, read_facts
+from aggregate.sheets.languages import FACTS, list_groups, read_facts
 from aggregate.tables import main
 from stilts.tasks.catalogue import TARGETS
 from tests.aggregate.metric_tree import (

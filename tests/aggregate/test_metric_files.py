@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregate.merging import Metric
-from aggregate.metric_files import MetricFiles
+from aggregate.scores.merging import Metric
+from aggregate.scores.metric_files import MetricFiles
 from stilts.results import parse_metric_file, row_key
 
 SOUND: dict[str, Any] = {

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from aggregate.merging import Seed
-from aggregate.statistics import (
+from aggregate.evidence.statistics import (
     Estimate,
     describe_family,
     estimate,
@@ -25,6 +24,7 @@ from aggregate.statistics import (
     paired_by_draw,
     slope,
 )
+from aggregate.scores.merging import Seed
 
 points = st.floats(-100, 100).map(lambda value: round(value, 4))
 studies = st.lists(points, min_size=2, max_size=10).filter(lambda values: max(values) - min(values) > 0.01)

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from aggregate.predictions import judge_predictions, list_predictions, score_set
 from aggregate.submission import main
+from aggregate.submissions.predictions import judge_predictions, list_predictions, score_set
 from stilts.runs import RunFolder
 from tests.aggregate.prediction_tree import (
     RUNS,

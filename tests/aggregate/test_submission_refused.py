@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from aggregate.submission import main
-from aggregate.submission_export import export_submissions
+from aggregate.submissions.submission_export import export_submissions
 from tests.aggregate.prediction_tree import grid_row, make_run, write_campaign, write_predictions
 
 LABEL: dict[str, Any] = {"language": "de", "id": "1", "label": "neutral", "prediction": "neutral", "scores": [0.1]}

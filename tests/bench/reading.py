@@ -27,7 +27,7 @@ import orjson
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from aggregate.collection import collect  # noqa: E402
+from aggregate.scores.collection import collect  # noqa: E402
 from stilts.tasks.catalogue import INTERMEDIATES, TARGET_METRICS, TARGET_ORDER, splits, target_languages  # noqa: E402
 
 FILES, SEEDS, REPEATS = 100_000, (1, 2, 3), 3

@@ -1,0 +1,1 @@
+"""What scores prove: statistics, tests, choices, claims."""

@@ -1,0 +1,1 @@
+"""One table each, ready for markup."""

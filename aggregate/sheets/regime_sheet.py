@@ -1,0 +1,135 @@
+"""The user's question on TyDiQA: mixtures against sequences of the same tasks, at every number of tasks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from aggregate.evidence.statistics import Estimate, Holm, describe_family, estimate_draws, holm, paired_by_draw
+from aggregate.scores.columns import METRIC_TITLES, TARGET_TITLES, Column, list_columns
+from aggregate.scores.curves import Curve, Draw, DrawName, Point
+from aggregate.scores.merging import Seed
+from aggregate.scores.variants import MIXING_PARTS, drop_settings
+from aggregate.sheets.sheet import MISSING, Sheet, ShownBlock, ShownCell, ShownRow, as_sentence, show_number
+from aggregate.study import Study
+from stilts.results import RowKey
+
+TARGET = "tydiqa"
+Place = tuple[Curve, int, str]  # of a comparison and a column
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both regimes with the same sets of `count` tasks: points of a mixture and of sequences, each by draw."""
+
+    curve: Curve
+    count: int
+    mixed: Point
+    in_turn: Point
+
+    def place(self, column: Column) -> Place:
+        return self.curve, self.count, column.key
+
+    def contrast(self, column: str) -> Estimate | None:
+        """Mixture minus sequence, paired by draw and seed: over draws, over seeds where there is one set of tasks."""
+        differences = paired_by_draw(read_draws(self.mixed, column), read_draws(self.in_turn, column))
+        return estimate_draws(differences, self.mixed.sets) if differences else None
+
+
+def find_comparisons(points: list[Point]) -> list[Comparison]:
+    """Every number of tasks above one at which two curves of the same draws, and of settings that differ at most in
+    how tasks are mixed, have both regimes: a single task is the same run on both."""
+    sides: dict[tuple[Curve, int], dict[str, Point]] = defaultdict(dict)
+    for point in points:
+        if point.count > 1:
+            sides[_drop_regime(point.curve), point.count].setdefault(point.curve.regime, point)
+    return [
+        Comparison(curve, count, both["multitask"], both["sequential"])
+        for (curve, count), both in sides.items()
+        if len(both) == 2
+    ]
+
+
+def _drop_regime(curve: Curve) -> Curve:
+    row = drop_settings(RowKey(curve.model, curve.variant), MIXING_PARTS)
+    return replace(curve, variant=row.variant, regime="")
+
+
+def read_draws(point: Point, column: str) -> dict[DrawName, dict[Seed, float]]:
+    """Differences to the baseline by draw and seed, means over the orders; draws without any are left out."""
+    found = {draw.name: _read_seeds(draw, column) for draw in point.draws}
+    return {name: by_seed for name, by_seed in found.items() if by_seed}
+
+
+def _read_seeds(draw: Draw, column: str) -> dict[Seed, float]:
+    values = {seed: of_seed[column] for seed, of_seed in draw.by_seed.items()}
+    return {seed: value for seed, value in values.items() if value is not None}
+
+
+def build_tydiqa_sheet(study: Study) -> Sheet | None:
+    """A line for each number of tasks: both regimes, their difference, its interval and p, for F1 and EM."""
+    columns = list_columns(TARGET)
+    comparisons = [one for one in find_comparisons(study.points) if any(one.contrast(column.key) for column in columns)]
+    if not comparisons:
+        return None
+    contrasts = {
+        one.place(column): found
+        for one in comparisons
+        for column in columns
+        if (found := one.contrast(column.key)) is not None
+    }
+    family = holm({place: found.p for place, found in contrasts.items()})
+    headings = [
+        (METRIC_TITLES[c.metric], name) for c in columns for name in ("mixture", "sequence", "diff.", "95%", "p")
+    ]
+    rows: dict[Curve, list[ShownRow]] = defaultdict(list)
+    for one in comparisons:
+        cells = [cell for column in columns for cell in _show(one, column, contrasts, family)]
+        rows[one.curve].append(ShownRow(f"{one.count} tasks", tuple(cells)))
+    caption = (
+        f"{TARGET_TITLES[TARGET]}: mixtures against sequences of the same tasks. Mixture and sequence are differences "
+        "to the baseline in points, means over draws, each the mean over its orders and seeds; diff. is mixture minus "
+        "sequence, paired by draw and seed, with its 95% interval over draws (over seeds where all draws are one set) "
+        f"and its unadjusted p. {as_sentence(describe_family(family, contrasts))}"
+    )
+    blocks = tuple(ShownBlock(_title(curve), tuple(own)) for curve, own in rows.items())
+    records = tuple(_list_records(comparisons, contrasts, family))
+    title = "Mixtures against sequences on TyDiQA"
+    return Sheet("tydiqa", title, caption, tuple(headings), blocks, (), records, titled=len(blocks) > 1)
+
+
+def _show(
+    one: Comparison, column: Column, contrasts: Mapping[Place, Estimate], family: Holm[Place]
+) -> Iterator[ShownCell]:
+    for point in (one.mixed, one.in_turn):
+        value = point.values[column.key]
+        yield ShownCell(show_number(value, signed=True), shade=value)
+    found = contrasts.get(one.place(column))
+    star = family.star(one.place(column))
+    yield ShownCell(MISSING if found is None else show_number(found.mean, signed=True) + star)
+    if found is None or found.low is None or found.high is None or found.p is None:
+        yield from (ShownCell(MISSING), ShownCell(MISSING))
+        return
+    yield ShownCell(f"{show_number(found.low, signed=True)} to {show_number(found.high, signed=True)}")
+    yield ShownCell(f"{found.p:.3f}" if found.p >= 0.0005 else "<0.001")
+
+
+def _title(curve: Curve) -> str:
+    parts = [curve.model, *([curve.variant] if curve.variant else [])]
+    parts += [f"draws of {', '.join(curve.pool)} (seed {curve.seed})"] if curve.pool else []
+    return "; ".join(parts)
+
+
+def _list_records(
+    comparisons: list[Comparison], contrasts: Mapping[Place, Estimate], family: Holm[Place]
+) -> Iterator[dict[str, object]]:
+    for one in comparisons:
+        for column in list_columns(TARGET):
+            found = contrasts.get(one.place(column))
+            head = {"model": one.curve.model, "variant": one.curve.variant, "pool": "+".join(one.curve.pool)}
+            values = {"mixture": one.mixed.values[column.key], "sequence": one.in_turn.values[column.key]}
+            names = ("mean", "sd", "n", "unit", "low", "high", "p")
+            figures = {"difference" if name == "mean" else name: getattr(found, name, None) for name in names}
+            adjusted = family.adjusted.get(one.place(column))
+            yield {**head, "tasks": one.count, "metric": column.metric, **values, **figures, "p_holm": adjusted}

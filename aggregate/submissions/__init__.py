@@ -1,0 +1,1 @@
+"""Stored predictions, and submissions in the layout of XTREME."""

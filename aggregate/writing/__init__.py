@@ -1,0 +1,1 @@
+"""How sheets and figures are written."""

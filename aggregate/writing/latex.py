@@ -1,0 +1,196 @@
+"""A sheet as LaTeX: complete `table` environments for \\input, needing only booktabs and xcolor."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pandas as pd
+
+from aggregate.sheets.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell, ShownRow, find_tint
+
+# What fits a page of the article class in the size used, with a caption of CAPTION_LINES and MAX_NOTES lines of notes.
+# A line more of the caption takes the room of one and a half.
+LINES_PER_PAGE = 44
+CAPTION_LINES = 8
+CAPTION_CHARACTERS = 72  # of a line
+MAX_NOTES = 12
+MAX_COLUMNS = 14
+NOTE_CHARACTERS = 110  # of a line of notes
+CHARACTERS_PER_CM = 7.8
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+_PARTINGS = {"space": "\\addlinespace", "rule": "\\midrule"}
+_SYMBOLS = {PARTIAL: "\\dagger", NARROW: "\\ddagger"}
+
+
+def write_latex(sheet: Sheet, digest: str) -> str:
+    """The text of its file. A table that is too long or too wide is split into numbered parts.
+
+    The notes stand under the last part, or as text behind it where they are too many for a float.
+    """
+    pages = [(part, page) for part in cut_columns(sheet) for page in split_pages(part)]
+    parts = [f"% inputs sha256 {digest}\n% needs \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}\n"]
+    name = f"tab:{sheet.name.replace('/', '-')}"
+    short = sum(-(-len(text) // NOTE_CHARACTERS) for _, text in sheet.notes) <= MAX_NOTES
+    for number, (part, blocks) in enumerate(pages, start=1):
+        caption = escape(sheet.caption) if number == 1 else f"{escape(sheet.title)}, continued."
+        label = name if number == 1 else f"{name}-{number}"
+        parts.append(
+            "\\begin{table}[tp]\n\\centering\n"
+            f"\\caption{{{caption}}}\n\\label{{{label}}}\n"
+            "\\par\\smallskip\n\\scriptsize\n\\setlength{\\tabcolsep}{2.5pt}\n"
+            f"\\makebox[\\textwidth][c]{{%\n{write_tabular(part, blocks)}}}\n"
+            f"{write_notes(sheet) if short and number == len(pages) else ''}\\end{{table}}\n"
+        )
+    if not short:
+        parts.append(
+            f"\\par{{\\scriptsize\\raggedright\\noindent Notes to Table~\\ref{{{name}}}.\\par\n{list_notes(sheet)}}}\n"
+        )
+    return "".join(parts)
+
+
+def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
+    """The sheet itself, or parts of like width where it has more columns than fit on a page."""
+    count = -(-len(sheet.headings) // MAX_COLUMNS)
+    width = -(-len(sheet.headings) // count)
+    for start in range(0, len(sheet.headings), width):
+        chosen = slice(start, start + width)
+        blocks = tuple(
+            replace(block, rows=tuple(replace(row, cells=row.cells[chosen]) for row in block.rows))
+            for block in sheet.blocks
+        )
+        yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks, text_widths=sheet.widths[chosen])
+
+
+def split_pages(sheet: Sheet) -> Iterator[list[ShownBlock]]:
+    """Blocks cut so that every page has its fill, the first one below the caption; a title where a block goes on, and
+    everywhere where blocks are titled. Elsewhere the baseline, its first row, says what a block is about.
+    """
+    page: list[ShownBlock] = []
+    room = LINES_PER_PAGE - max(0, -(-len(sheet.caption) // CAPTION_CHARACTERS) - CAPTION_LINES) * 3 // 2
+    for block in sheet.blocks:
+        start = 0
+        for index, row in enumerate(block.rows):
+            height = count_lines(sheet, row)
+            if height > room and (page or index > start):
+                yield [*page, cut_block(block, start, index, sheet.titled)] if index > start else page
+                page, room, start = [], LINES_PER_PAGE, index
+            room -= height
+        page.append(cut_block(block, start, len(block.rows), sheet.titled))
+    yield page
+
+
+def cut_block(block: ShownBlock, start: int, stop: int, titled: bool) -> ShownBlock:
+    title = f"{block.title}, continued" if start else block.title if titled else ""
+    return ShownBlock(title, block.rows[start:stop])
+
+
+def count_lines(sheet: Sheet, row: ShownRow) -> int:
+    """About how many lines a row takes: those of its longest text."""
+    texts = [(sheet.name_width, row.name), *zip(sheet.widths, (cell.text for cell in row.cells), strict=True)]
+    return max(len(textwrap.wrap(text, fit_characters(width))) for width, text in texts if width)
+
+
+def fit_characters(width: float) -> int:
+    """About how many characters a line of so many cm has."""
+    return int(width * CHARACTERS_PER_CM)
+
+
+def write_tabular(sheet: Sheet, blocks: list[ShownBlock]) -> str:
+    """booktabs rules and a two-row header from pandas' Styler; rules between groups of rows are ours."""
+    rows = [row for block in blocks for row in block.rows]
+    headings = [("", ""), *((escape(task), escape(metric)) for task, metric in sheet.headings)]
+    frame = pd.DataFrame(
+        [[format_name(row.name, sheet.name_width), *format_cells(row, sheet.widths)] for row in rows],
+        columns=pd.MultiIndex.from_tuples(headings),
+    )
+    columns = (f"@{{\\hspace{{8pt}}}}p{{{width:g}cm}}" if width else "r" for width in sheet.widths)
+    column_format = f"p{{{sheet.name_width:g}cm}}{''.join(columns)}"
+    span = min(6, len(headings))  # of a title, which is wider than a name
+    lines = (
+        frame.style.hide(axis="index")
+        .to_latex(hrules=True, column_format=column_format, multicol_align="c")
+        .splitlines()
+    )
+    head = lines.index("\\midrule") + 1
+    body: list[str] = []
+    written = iter(lines[head : head + len(rows)])
+    for block in blocks:
+        body += ["\\midrule"] if body else []
+        body += [f"\\multicolumn{{{span}}}{{l}}{{\\textit{{{escape(block.title)}}}}} \\\\"] if block.title else []
+        for row in block.rows:
+            body += [_PARTINGS[row.above]] if row.above and row is not block.rows[0] else []
+            body.append(next(written))
+    return "\n".join([*lines[:head], *body, *lines[head + len(rows) :]]) + "\n"
+
+
+def write_notes(sheet: Sheet) -> str:
+    if not sheet.notes:
+        return ""
+    return (
+        f"\\par\\smallskip\n\\begin{{minipage}}{{\\textwidth}}\n\\raggedright\n{list_notes(sheet)}\\end{{minipage}}\n"
+    )
+
+
+def list_notes(sheet: Sheet) -> str:
+    marked = ((format_marks((mark,)) if mark else "", escape(text)) for mark, text in sheet.notes)
+    return "".join(f"\\noindent {mark}{text}.\\par\n" for mark, text in marked)
+
+
+def format_cells(row: ShownRow, widths: tuple[float, ...]) -> Iterator[str]:
+    """Numbers as numbers, text (`widths` not 0) ragged, where xcolor's tables have what keeps the end of the row."""
+    for cell, width in zip(row.cells, widths, strict=True):
+        yield f"\\raggedright\\arraybackslash {break_words(cell.text, width)}" if width else format_cell(cell)
+
+
+def format_cell(cell: ShownCell) -> str:
+    """Signed numbers in math mode, for a minus instead of a hyphen; the marks raised, and without a width of their own,
+    so that numbers stand below each other at the point."""
+    text = re.sub(r"[+-]\d+\.\d+", lambda number: f"${number[0]}$", escape(cell.text.removesuffix("*")))
+    marks = ("*",) * cell.text.endswith("*") + cell.marks
+    tint = find_tint(cell.shade)
+    shade = f"\\cellcolor[HTML]{{{tint}}}" if tint else ""
+    return shade + text.replace("*", "$^{*}$") + (f"\\rlap{{{format_marks(marks)}}}" if marks else "")
+
+
+def format_marks(marks: tuple[str, ...]) -> str:
+    return f"$^{{{','.join(_SYMBOLS.get(mark, mark) for mark in marks)}}}$" if marks else ""
+
+
+def format_name(name: str, width: float) -> str:
+    """A row name that may break in its narrow column."""
+    return f"\\raggedright\\hangindent=0.6em {break_words(name, width)}"
+
+
+def break_words(text: str, width: float) -> str:
+    """Text for a column of so many cm, which may break after +, and within settings that are too long for a line."""
+    room = fit_characters(width)
+    words = (re.split(r"(?<=[+._=])" if len(word) > room else r"(?<=\+)", word) for word in text.split(" "))
+    return " ".join("\\allowbreak{}".join(escape(part) for part in parts) for parts in words)
+
+
+def escape(text: str) -> str:
+    """Text for LaTeX. Characters that pdflatex cannot print without further packages show their code point."""
+    return "".join(escape_character(" " if character.isspace() else character) for character in text)
+
+
+def escape_character(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if " " <= character <= "~" else f"[U+{ord(character):04X}]"
