@@ -54,17 +54,21 @@ def _read_curves(study: Study) -> tuple[list[tuple[Curve, list[Point]]], Slopes,
 
 
 def fit_slope(points: Sequence[Point], key: str) -> Estimate | None:
-    """Points gained per doubling of the number of tasks on one curve: over draws where two have a slope, else over the
-    seeds, each with the mean over its draws; None where nothing has two numbers of tasks."""
+    """Points gained per doubling of the number of tasks on one curve: over draws where several have more than one
+    number of tasks, else over the seeds, each with the mean over its draws.
+
+    None where a draw lacks its value somewhere: a slope through fewer draws at one end would be that of other tasks.
+    """
     by_draw: dict[object, dict[int, float]] = {}
     by_seed: dict[object, dict[int, list[float]]] = {}
     for point in points:
         for draw in point.draws:
-            if (value := read_value(draw.values, key)) is not None:
-                by_draw.setdefault(draw.name, {})[point.count] = value
-            for seed, values in draw.by_seed.items():
-                if (value := read_value(values, key)) is not None:
-                    by_seed.setdefault(seed, {}).setdefault(point.count, []).append(value)
+            value = read_value(draw.values, key)
+            if value is None:
+                return None
+            by_draw.setdefault(draw.name, {})[point.count] = value
+            for seed, found in _by_seed(draw.by_seed, key).items():
+                by_seed.setdefault(seed, {}).setdefault(point.count, []).append(found)
     if sum(len(counts) > 1 for counts in by_draw.values()) > 1:
         return slope(by_draw)
     return slope({seed: {k: fmean(values) for k, values in counts.items()} for seed, counts in by_seed.items()}, "seed")

@@ -157,3 +157,17 @@ def test_equal_seeds_prove_nothing(tmp_path: Path) -> None:
     text = (tmp_path / "out" / "main.md").read_text()
     assert "All 3 seeds equal: no interval over seeds" in text
     assert "\\*" not in text
+
+
+def test_a_draw_with_a_gap_takes_the_slope_away(scores: Scores, tmp_path: Path) -> None:
+    """Without qqp's mixture with mnli draw 2 has no point at two tasks: a slope over the others is another one."""
+    results = tmp_path / "results"
+    for (name, seed), score in scores.items():
+        if name != "multitask mnli qqp":
+            made = row_of(name) | {"mlm": False, "translated": False}
+            write_task(results, "tydiqa", score, score - 20, intermediate=made, seed=seed)
+    keep(results, resolved(places()))
+    assert main(["--results", str(results), "--out", str(tmp_path / "out")]) == 0
+    lines = read(tmp_path / "out" / "scaling_slopes.csv")
+    assert {line["curve"] for line in lines} == {"sequential"}
+    assert "| per doubling | -- | -- | -- |" in (tmp_path / "out" / "scaling.md").read_text()
