@@ -51,9 +51,12 @@ class Study:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that the tables depend on."""
+        """SHA-256 of the metric files, of what grids expect and mark, of how runs without metrics ended, and of the
+        user's published rows. What runs have cost is not in it."""
         outcomes = canonical_json(self.collection.outcomes) if self.collection.outcomes else ""
-        inputs = f"{self.collection.digest}\n{self.scope.digest_text}{outcomes}{read_own_text(self.results)}"
+        marks = sorted(f"{curve} {mark}" for curve, own in (self.marks or {}).items() for mark in own)
+        parts = (self.scope.digest_text, outcomes, read_own_text(self.results), *marks)
+        inputs = f"{self.collection.digest}\n{''.join(parts)}"
         return hashlib.sha256(inputs.encode()).hexdigest()
 
 

@@ -129,6 +129,14 @@ def test_a_single_task_begins_the_curve_with_replay(results: Path) -> None:
     assert [(line["tasks"], line["xnli"]) for line in lines] == [("1", "2.0"), ("2", "40.0"), ("3", "40.0")]
 
 
+def test_the_digest_of_the_inputs_knows_the_marks(results: Path) -> None:
+    keep(results, resolved(places()))
+    first = read_study(results).digest
+    assert read_study(results).digest == first
+    keep(results, resolved(places(draws=(1, 2))))
+    assert read_study(results).digest != first
+
+
 def draws_of(results: Path) -> dict[tuple[str, int, int | tuple[str, ...]], Draw]:
     found = list_draws(read_study(results).points)
     return {(curve.regime, count, name): draw for (curve, count, name), draw in found.items()}
