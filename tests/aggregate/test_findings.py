@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aggregate.tables import main
-from tests.aggregate.metric_tree import make_document, make_metrics, read_table, write_document, write_task
+from tests.aggregate.metric_tree import MNLI, make_document, make_metrics, read_table, write_document, write_task
 
 
 def document(**changes: Any) -> dict[str, Any]:
     """A file beside the complete PAWS-X baseline: French, with the number 12.5."""
     return make_document("pawsx", "fr", make_metrics("pawsx", 12.5)) | changes
+
+
+def without(key: str) -> dict[str, Any]:
+    return {name: value for name, value in document().items() if name != key}
 
 
 DAMAGE: dict[str, tuple[str | dict[str, Any], str]] = {
@@ -40,31 +47,78 @@ DAMAGE: dict[str, tuple[str | dict[str, Any], str]] = {
     "suite": (document(suite="glue"), "suite"),
     "mode": (document(intermediate={"mode": "single", "tasks": []}), "mode single"),
     "key": (document(sed=3), "sed: unknown key"),
-    "no_seed": ({name: value for name, value in document().items() if name != "seed"}, "seed: missing"),
+    "no_seed": (without("seed"), "seed: missing"),
+    "no_target": (without("target"), "target: missing"),
+    "no_intermediate": (without("intermediate"), "intermediate: missing"),
+    "trailing": (json.dumps(document()) + " x", "unreadable JSON"),
+    "deep": ("[" * 100_000, "unreadable JSON"),
+    "too_large": (json.dumps(document()).replace("12.5", "1e400"), "accuracy is inf, not a finite number"),
+    "true_metric": (document(metrics={"accuracy": True}), "metrics.accuracy"),
+    "null_metric": (document(metrics={"accuracy": None}), "metrics.accuracy"),
+    "no_metrics": (document(metrics={}), "metrics: "),
+    "metrics_list": (document(metrics=[12.5]), "metrics: "),
+    "empty_run": (document(run=""), "run: "),
+    "run_number": (document(run=5), "run: "),
+    "empty_model": (document(model=""), "model: "),
+    "empty_language": (document(language=""), "language: "),
+    "seed_text": (document(seed="1"), "seed: "),
+    "seed_half": (document(seed=1.5), "seed: "),
+    "layer_text": (document(layer="14"), "layer: "),
+    "draw_text": (document(draw="first"), "draw: "),
+    "no_examples": (document(examples=0), "examples: "),
+    "provenance_list": (document(provenance=["abc"]), "provenance: "),
+    "stage": (document(stage="dev"), "stage: "),
+    "mode_unknown": (document(intermediate={"mode": "mixture", "tasks": ["mnli"]}), "intermediate.mode: "),
+    "none_of_tasks": (document(intermediate={"mode": "none", "tasks": ["mnli"]}), "mode none has no tasks"),
+    "task_twice": (document(intermediate={"mode": "multitask", "tasks": ["mnli", "mnli"]}), "given a task twice"),
+    "tasks_text": (document(intermediate={"mode": "single", "tasks": "mnli"}), "intermediate.tasks: "),
+    "mlm_text": (document(intermediate=MNLI | {"mlm": "no"}), "intermediate.mlm: "),
+    "surplus": (document(intermediate=MNLI | {"order": 1}), "intermediate.order: unknown key"),
 }
 
 
-@pytest.mark.parametrize("kind", DAMAGE)
-def test_damage_is_named_and_never_averaged_in(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    content, reason = DAMAGE[kind]
-    results, out = tmp_path / "results", tmp_path / "out"
+@dataclass(frozen=True)
+class Told:
+    """What the door said of a tree with every kind of damage beside one complete baseline."""
+
+    rows: list[dict[str, str]]
+    notes: list[str]
+    errors: list[str]
+    strict: int
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    folder = tmp_path_factory.mktemp("damage")
+    results, out = folder / "results", folder / "out"
     write_task(results, "pawsx", 80.0)
-    path = results / "runs" / f"{kind}.json"
-    path.parent.mkdir()
-    text = content if isinstance(content, str) else json.dumps(content)
-    path.write_bytes(text.encode(errors="surrogateescape"))
+    (results / "runs").mkdir()
+    for kind, (content, _) in DAMAGE.items():
+        text = content if isinstance(content, str) else json.dumps(content)
+        (results / "runs" / f"{kind}.json").write_bytes(text.encode(errors="surrogateescape"))
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+        assert main(["--results", str(results), "--out", str(out)]) == 0
+        strict = main(["--results", str(results), "--out", str(folder / "strict"), "--strict"])
+    said = errors.getvalue().partition("expected cells")[0].splitlines()
+    return Told(read_table(out), (out / "main.md").read_text().splitlines(), said, strict)
 
-    assert main(["--results", str(results), "--out", str(out)]) == 0
 
-    [row] = read_table(out)
+def test_every_kind_of_damage_is_one_finding_and_the_neighbours_keep_their_numbers(told: Told) -> None:
+    assert len(DAMAGE) >= 40
+    assert sum(line.startswith("finding: ") for line in told.errors) == len(DAMAGE)
+    [row] = told.rows
     assert (row["row"], row["pawsx"], row["targets_complete"]) == ("xlm-roberta-large", "80.0", "1")
-    named = [
-        line for line in (out / "main.md").read_text().splitlines() if f"runs/{kind}.json".replace("_", "\\_") in line
-    ]
-    assert len(named) == 1 and reason in named[0].replace("\\_", "_")
-    error = capsys.readouterr().err
-    assert f"finding: runs/{kind}.json: " in error and reason in error
-    assert main(["--results", str(results), "--out", str(out), "--strict"]) == 1
+    assert told.strict == 1
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damage_is_named_with_its_reason(told: Told, kind: str) -> None:
+    _, reason = DAMAGE[kind]
+    [line] = [line for line in told.errors if line.startswith(f"finding: runs/{kind}.json: ")]
+    assert reason in line
+    [noted] = [line for line in told.notes if f"runs/{kind}.json".replace("_", "\\_") in line]
+    assert reason in noted.replace("\\_", "_")
 
 
 def tabulate(results: Path, *options: str) -> tuple[int, list[dict[str, str]], str]:
