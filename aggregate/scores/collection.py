@@ -39,33 +39,6 @@ class Collection:
     digest: str
 
 
-def collect(results: Path, planned: Mapping[str, Set[str]]) -> Collection:
-    """Read every metric file below `results`; the outcome does not depend on the order on disk.
-
-    `planned` are the runs that the plan names with the targets that each is to fill.
-    """
-    groups: Groups = defaultdict(list)
-    files = MetricFiles(results)
-    with _without_garbage_collection():
-        for name, metric in files.read():
-            groups[result_key(metric, planned)].append((name, metric))
-    metrics, conflicts, doubts = merge(groups)
-    strays = find_stray_seeds(groups)
-    findings = [*files.findings, *doubts, *strays.values()]
-    seeded = {key.owner for key, group in groups.items() if any(metric.seed is not None for _, metric in group)}
-    return Collection(
-        metrics={key: value for key, value in metrics.items() if key not in strays},
-        conflicts=frozenset(conflicts),
-        recipes={key: list_recipes(group) for key, group in groups.items()},
-        seedless=frozenset(key.owner for key in groups if isinstance(key.owner, str) and key.owner not in seeded),
-        outcomes=read_outcomes(results, planned, groups),
-        caveats=list_caveats(groups),
-        findings=tuple(sorted(findings)),
-        files=len(files.digests),
-        digest=hashlib.sha256("\n".join(sorted(files.digests)).encode()).hexdigest(),
-    )
-
-
 @contextlib.contextmanager
 def _without_garbage_collection() -> Iterator[None]:
     """Python looks for cycles ever again while a hundred thousand small objects come, of which none is in a cycle:
@@ -77,6 +50,34 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@_without_garbage_collection()
+def collect(results: Path, planned: Mapping[str, Set[str]]) -> Collection:
+    """Read every metric file below `results`; the outcome does not depend on the order on disk.
+
+    `planned` are the runs that the plan names with the targets that each is to fill.
+    """
+    groups: Groups = defaultdict(list)
+    files = MetricFiles(results)
+    for name, metric in files.read():
+        groups[result_key(metric, planned)].append((name, metric))
+    metrics, conflicts, doubts = merge(groups)
+    strays = find_stray_seeds(groups)
+    findings = [*files.findings, *doubts, *strays.values()]
+    by_run = {key: group for key, group in groups.items() if isinstance(key.owner, str)}
+    seeded = {key.owner for key, group in by_run.items() if any(metric.seed is not None for _, metric in group)}
+    return Collection(
+        metrics={key: value for key, value in metrics.items() if key not in strays} if strays else metrics,
+        conflicts=frozenset(conflicts),
+        recipes={key: list_recipes(group) for key, group in groups.items()},
+        seedless=frozenset(str(key.owner) for key in by_run if key.owner not in seeded),
+        outcomes=read_outcomes(results, planned, groups),
+        caveats=list_caveats(groups),
+        findings=tuple(sorted(findings)),
+        files=len(files.digests),
+        digest=hashlib.sha256("\n".join(sorted(files.digests)).encode()).hexdigest(),
+    )
 
 
 def list_caveats(groups: Groups) -> dict[str, tuple[str, ...]]:

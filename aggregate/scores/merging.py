@@ -135,7 +135,7 @@ def find_stray_seeds(groups: Groups) -> dict[ResultKey, Finding]:
 def list_recipes(group: list[tuple[str, Metric]]) -> dict[str, str]:
     """Recipes that files carry (a hash of the run's configuration without its seed), each with its first file."""
     recipes: dict[str, str] = {}
-    for name, metric in sorted(group, key=lambda item: item[0]):
+    for name, metric in group if len(group) == 1 else sorted(group, key=lambda item: item[0]):
         recipe = metric.provenance.get("recipe")
         if isinstance(recipe, str):
             recipes.setdefault(recipe, name)
