@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from aggregate.evidence.best_models import ScoredRows
 from aggregate.evidence.significance import Significance, judge_table
 from aggregate.scores.collection import Collection, collect
 from aggregate.scores.curves import Marks, Point, build_points, mark_rows, read_marks
@@ -48,6 +49,11 @@ class Study:
     def points(self) -> list[Point]:
         """Every point of every curve over the number of tasks; empty where no curve has two."""
         return build_points(self.table, mark_rows(self.table) if self.marks is None else self.marks)
+
+    @cached_property
+    def scored(self) -> ScoredRows:
+        """The test scores of all rows, from which best models are chosen."""
+        return ScoredRows(self)
 
     @cached_property
     def digest(self) -> str:

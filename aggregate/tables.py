@@ -15,7 +15,6 @@ if __package__ in (None, ""):
     # Run as a script: the repository root takes the place of this folder, whose module names are too plain.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from aggregate.evidence.best_models import ScoredRows
 from aggregate.evidence.claims import CLAIMS
 from aggregate.scores.expectation import GRID_IN_RESULTS
 from aggregate.sheets.choice_sheet import build_choice_sheet
@@ -128,8 +127,7 @@ def build_sheets(study: Study, claims: Path = CLAIMS) -> list[Sheet]:
 
 def build_xtreme_sheets(study: Study) -> list[Sheet]:
     """Test scores and the choice behind them; none where no row has a score of any target."""
-    scored = ScoredRows(study)
-    return [build_xtreme_sheet(study, scored), build_choice_sheet(study, scored)] if scored.has_scores else []
+    return [build_xtreme_sheet(study), build_choice_sheet(study)] if study.scored.has_scores else []
 
 
 def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]:

@@ -11,15 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from aggregate.evidence.statistics import NO_SPREAD
 from aggregate.scores.averages import NO_RESULTS, Cell, average_tasks
 from aggregate.scores.columns import CATEGORIES, COLUMNS, TARGET_TITLES, list_columns
 from aggregate.scores.main_table import Block, MainTable, TableRow, build_table
 from aggregate.scores.selection import select
-from aggregate.study import Study
 from stilts.results import RowKey
 from stilts.tasks.catalogue import ONE_SET_TARGETS, TARGET_ORDER
+
+if TYPE_CHECKING:
+    from aggregate.study import Study
 
 NEEDS_LABELS = "a test score needs the test labels; without them aggregate/submission.py exports the predictions"
 NOTHING = {NO_RESULTS, f"baseline: {NO_RESULTS}", f"{NO_RESULTS}; baseline: {NO_RESULTS}"}

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from aggregate.evidence.best_models import ScoredRows
 from aggregate.evidence.claims import ALL, Best, Count, Difference, Selector, Xtreme
 from aggregate.evidence.statistics import Estimate, estimate, paired
-from aggregate.scores.averages import at_seed, seed_order
+from aggregate.scores.averages import at_seed, list_seeds
 from aggregate.scores.columns import TARGET_TITLES, list_columns
 from aggregate.scores.main_table import TableRow
 from aggregate.scores.merging import Seed
@@ -139,12 +138,6 @@ def score_seeds(columns: Mapping[str, BySeed], targets: Sequence[str], others: S
     return found
 
 
-def list_seeds(scores: Iterable[BySeed]) -> list[Seed]:
-    """Every seed that any of them has, in order; None, which stands for all of them, only where there is no other."""
-    seeds = {seed for by_seed in scores for seed in by_seed}
-    return sorted(seeds - {None} or seeds, key=seed_order)
-
-
 def score_row(row: TableRow, targets: Sequence[str], others: Sequence[str] = ()) -> dict[Seed, float]:
     """What a row gains over its baseline, paired by seed."""
     return score_seeds({column: cell.by_seed for column, cell in row.cells.items()}, targets, others)
@@ -259,7 +252,7 @@ def contrast_xtreme(study: Study, claim: Xtreme) -> Contrast:
     if block is None:
         return gather({WHOLE: None}, (), (rows,), ())
     compared = tuple(row for row in block.rows if row.key in keys or row is block.rows[0])
-    contest = ScoredRows(study).compare(replace(block, rows=compared), honest=False)
+    contest = study.scored.compare(replace(block, rows=compared), honest=False)
     gain = replace(contest.gain, name="best models")
     chosen = {choice.row.key for target, choice in contest.choices.items() if choice.row and target in claim.targets}
     best = [row for row in compared if row.key in chosen]

@@ -14,7 +14,7 @@ from aggregate.scores.averages import seed_order
 from aggregate.scores.columns import COLUMNS
 from aggregate.scores.curves import REGIMES, Curve, Draw, DrawName, Point
 from aggregate.scores.merging import Seed
-from aggregate.scores.variants import MIXING_PARTS, is_setting, name_row, split_variant
+from aggregate.scores.variants import name_row, split_variant
 from aggregate.study import Study
 from stilts.results import RowKey
 
@@ -117,8 +117,7 @@ def is_marked(curves: Iterable[Curve]) -> bool:
 def strip(unit: Unit) -> Unit:
     """The same draw on the curves of both regimes, whose settings of mixing are not the other's."""
     curve, name = unit
-    kept = [part for part in split_variant(curve.variant) if not is_setting(part, MIXING_PARTS)]
-    return Curve(curve.model, "; ".join(kept), "", curve.pool, curve.seed), name
+    return curve.without_regime(), name
 
 
 def list_units(study: Study, curves: Sequence[Curve]) -> list[Unit]:
@@ -157,12 +156,7 @@ def collect_scores(study: Study, curves: Sequence[Curve], targets: Sequence[str]
 
 def score_draw(draw: Draw, targets: Sequence[str]) -> dict[Seed, float]:
     """The draw's mean over its orders at every seed that has all targets in all orders."""
-    columns: dict[str, dict[Seed, float]] = {column.key: {} for column in COLUMNS}
-    for seed, values in draw.by_seed.items():
-        for key, value in values.items():
-            if value is not None:
-                columns[key][seed] = value
-    return score_seeds(columns, targets)
+    return score_seeds({column.key: draw.list_seeds(column.key) for column in COLUMNS}, targets)
 
 
 def describe_gap(point: Point, draw: Draw, targets: Sequence[str]) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aggregate.evidence.statistics import Estimate, Holm, describe_family, estimate, holm
-from aggregate.scores.averages import at_seed, average_tasks, seed_order
-from aggregate.scores.columns import COLUMNS
+from aggregate.scores.averages import at_seed, average_tasks, list_seeds
+from aggregate.scores.columns import AVERAGE, COLUMNS
 from aggregate.scores.main_table import MainTable, TableRow
 from aggregate.scores.merging import Seed
 from stilts.results import RowKey
 
-AVERAGE = "avg"
 Place = tuple[RowKey, str]  # a row and a column's key, or AVERAGE
 
 
@@ -43,9 +42,8 @@ def judge_table(table: MainTable) -> Significance:
 def average_seeds(row: TableRow) -> dict[Seed, float]:
     """The mean over the tasks that are complete in this row, at every seed that has them all."""
     complete = {column.key for column in COLUMNS if row.cells[column.key].value is not None}
-    seeds = {seed for column in complete for seed in row.cells[column].by_seed}
     found: dict[Seed, float] = {}
-    for seed in sorted(seeds - {None} or seeds, key=seed_order):
+    for seed in list_seeds(row.cells[column].by_seed for column in complete):
         values = {column.key: at_seed(row.cells[column.key].by_seed, seed) for column in COLUMNS}
         average = average_tasks(values)
         if average.partial is not None and average.complete == row.average.complete:

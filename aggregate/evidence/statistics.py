@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from aggregate.scores.averages import pair_seeds
 from aggregate.scores.merging import Seed
 
 LEVEL = 0.05  # a star needs a Holm-adjusted p below it
@@ -107,13 +108,8 @@ def paired(own: Mapping[Seed, float], other: Mapping[Seed, float]) -> dict[Seed,
     A score without a seed (None: retrieval of the pretrained encoder is one run) is paired with every seed of the
     other side; the interval then says nothing about another run of it.
     """
-    seeds: Sequence[Seed] = sorted(seed for seed in {*own, *other} if seed is not None)
-    differences: dict[Seed, float] = {}
-    for seed in seeds or [None]:
-        mine, theirs = own.get(seed, own.get(None)), other.get(seed, other.get(None))
-        if mine is not None and theirs is not None:
-            differences[seed] = mine - theirs
-    return differences
+    pairs = pair_seeds(own, other).items()
+    return {seed: mine - theirs for seed, (mine, theirs) in pairs if mine is not None and theirs is not None}
 
 
 def paired_by_draw(

@@ -172,9 +172,7 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
 
     A score without a seed (retrieval of the pretrained encoder is one run) is paired with every seed.
     """
-    named = {*score.by_seed, *baseline.by_seed} - {None}
-    seeds: list[Seed] = sorted(named, key=seed_order) or [None]
-    pairs = {seed: (at_seed(score.by_seed, seed), at_seed(baseline.by_seed, seed)) for seed in seeds}
+    pairs = pair_seeds(score.by_seed, baseline.by_seed)
     differences = {seed: own - base for seed, (own, base) in pairs.items() if own is not None and base is not None}
     reasons = [score.reason] if score.reason else []
     reasons += [f"baseline: {baseline.reason}"] if baseline.reason and not score.excluded else []
@@ -192,6 +190,17 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
         runs=tuple(dict.fromkeys((*score.runs, *baseline.runs))),
         by_seed=differences,
     )
+
+
+def pair_seeds(own: Mapping[Seed, float], other: Mapping[Seed, float]) -> dict[Seed, tuple[float | None, float | None]]:
+    """Both scores at every seed that either has; one without a seed is paired with every seed of the other."""
+    return {seed: (at_seed(own, seed), at_seed(other, seed)) for seed in list_seeds((own, other)) or [None]}
+
+
+def list_seeds(scores: Iterable[Mapping[Seed, float]]) -> list[Seed]:
+    """Every seed that any of them has, in order; None, which stands for all of them, only where there is no other."""
+    seeds = {seed for by_seed in scores for seed in by_seed}
+    return sorted(seeds - {None} or seeds, key=seed_order)
 
 
 def at_seed(by_seed: Mapping[Seed, float], seed: Seed) -> float | None:

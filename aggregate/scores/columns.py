@@ -53,4 +53,5 @@ def released_split(target: str, split: str) -> str:
     return "test" if target in ONE_SET_TARGETS else split
 
 
+AVERAGE = "avg"  # beside the keys of columns: the mean of the tasks
 COLUMNS = tuple(column for target in TARGET_ORDER for column in list_columns(target))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from aggregate.scores.averages import Average, average_tasks, seed_order
@@ -32,6 +32,11 @@ class Curve:
     regime: str
     pool: tuple[str, ...] = ()
     seed: int | None = None
+
+    def without_regime(self) -> Curve:
+        """What the curves of both regimes have in common, settings of mixing left out."""
+        kept = drop_settings(RowKey(variant=self.variant), MIXING_PARTS)
+        return replace(self, variant=kept.variant, regime="")
 
 
 @dataclass(frozen=True, order=True)
@@ -77,6 +82,11 @@ class Draw:
             }
             for seed in sorted(seeds, key=seed_order)
         }
+
+    def list_seeds(self, column: str) -> dict[Seed, float]:
+        """The values of a column at the seeds that have one."""
+        values = {seed: of_seed[column] for seed, of_seed in self.by_seed.items()}
+        return {seed: value for seed, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)

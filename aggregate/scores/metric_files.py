@@ -6,9 +6,9 @@ import hashlib
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class MetricFiles:
         self.findings: list[Finding] = []
         self.digests: list[str] = []
         self._rows: dict[tuple[Any, ...], RowKey] = {}
+        self._read_once = cache(read_json)  # a campaign's runs share their parents
 
     def read(self) -> Iterator[tuple[str, Metric]]:
         """Usable metric files with their names relative to the folder; the others become findings."""
@@ -55,7 +56,7 @@ class MetricFiles:
                 if metric is None or content is None:
                     continue
                 if standing is None:
-                    standing = stands(Path(folder).parent)
+                    standing = stands(Path(folder).parent, self._read_once)
                 if not standing:
                     continue
                 self.digests.append(hashlib.sha256(content).hexdigest())
@@ -201,14 +202,14 @@ def _check_place(suite: str, target: str, language: str, split: str) -> tuple[st
     ), headline_metrics(target)
 
 
-def stands(run: Path) -> bool:
+def stands(run: Path, read: Callable[[Path], dict[str, Any] | None] = read_json) -> bool:
     """Whether the scores in a run's folder count: they do not while it has no DONE, nor after a run that it was built
     on was computed again with another output. A folder that is no run of a launcher (no run.json) always stands."""
     if not (run / "run.json").is_file():
         return True
-    done = read_json(run / "DONE")
+    done = read(run / "DONE")
     if done is None:
         return False
     needs: dict[str, str] = done.get("needs", {})
-    parents = {need: read_json(run.parent / need / "DONE") for need in needs}
+    parents = {need: read(run.parent / need / "DONE") for need in needs}
     return all(parent is None or is_output_of(needs[need], parent) for need, parent in parents.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from aggregate.evidence.best_models import Choice, Contest, ScoredRows
+from aggregate.evidence.best_models import Choice, Contest
 from aggregate.scores.columns import TARGET_TITLES
 from aggregate.sheets.main_sheet import note_settings, why_hidden
 from aggregate.sheets.sheet import MISSING, Numbering, Sheet, ShownBlock, ShownCell, ShownRow, show_number
@@ -21,14 +21,14 @@ HEADINGS = (("target", ""), ("chosen by", ""), ("score", "there"), ("baseline", 
 NAMES_IN_NOTE = 3
 
 
-def build_choice_sheet(study: Study, scored: ScoredRows) -> Sheet:
+def build_choice_sheet(study: Study) -> Sheet:
     """One row per choice: for each target the paper's, and for those with one released set the honest one too."""
     numbering = Numbering()
-    targets = [target for target in TARGET_ORDER if not why_hidden(scored.table, target)]
+    targets = [target for target in TARGET_ORDER if not why_hidden(study.scored.table, target)]
     several = len(study.table.blocks) > 1
     blocks = []
     records: list[dict[str, object]] = []
-    for block, pair in zip(study.table.blocks, scored.contests, strict=True):
+    for block, pair in zip(study.table.blocks, study.scored.contests, strict=True):
         chosen = list(list_choices(pair, targets))
         # A row of its own, as LaTeX prints the title of a block only where it goes on.
         rows = [ShownRow(f"over {block.title}:", (ShownCell(""),) * len(HEADINGS))] if several else []

@@ -11,7 +11,17 @@ from aggregate.evidence.contrasts import WHOLE
 from aggregate.evidence.statistics import LEVEL, Estimate
 from aggregate.evidence.verdicts import FAILS, HOLDS, UNTOLD, Judgement, adjust_claims, judge_claim
 from aggregate.sheets.main_sheet import note_caveats, note_narrow
-from aggregate.sheets.sheet import MISSING, NARROW, Sheet, ShownBlock, ShownCell, ShownRow, show_number
+from aggregate.sheets.sheet import (
+    MISSING,
+    NARROW,
+    Sheet,
+    ShownBlock,
+    ShownCell,
+    ShownRow,
+    list_figures,
+    show_interval,
+    show_number,
+)
 from aggregate.study import Study
 
 HEADINGS = (
@@ -90,9 +100,7 @@ def show_measured(judgement: Judgement) -> tuple[str, str, str]:
         return str(tally.gaining), f"{tally.gaining} to {tally.gaining + tally.untold}", f"{tally.rows} rows"
     if found is None:
         return MISSING, MISSING, MISSING
-    interval = MISSING
-    if found.low is not None and found.high is not None:
-        interval = f"{show_number(found.low, signed=True)} to {show_number(found.high, signed=True)}"
+    interval = show_interval(found) or MISSING
     return show_number(found.mean, signed=True), interval, f"{found.n} {found.unit}{'s' if found.n > 1 else ''}"
 
 
@@ -170,5 +178,4 @@ def list_records(judgement: Judgement, adjusted: Mapping[str, float]) -> Iterato
 
 
 def list_numbers(found: Estimate | None) -> dict[str, object]:
-    names = ("mean", "sd", "n", "unit", "low", "high", "p")
-    return {name: getattr(found, name, None) for name in names}
+    return list_figures(found, "mean", "sd", "n", "unit", "low", "high", "p")

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Literal
 
-from aggregate.evidence.significance import AVERAGE, Significance
+from aggregate.evidence.significance import Significance
 from aggregate.scores.averages import Cell
-from aggregate.scores.columns import COLUMNS, METRIC_TITLES, TARGET_TITLES, headline_metrics, list_columns
+from aggregate.scores.columns import AVERAGE, COLUMNS, METRIC_TITLES, TARGET_TITLES, headline_metrics, list_columns
 from aggregate.scores.main_table import MainTable, TableRow
 from aggregate.sheets.sheet import (
     MISSING,
@@ -20,6 +20,7 @@ from aggregate.sheets.sheet import (
     ShownCell,
     ShownRow,
     as_sentence,
+    list_figures,
     show_number,
 )
 from stilts.tasks.catalogue import ONE_SET_TARGETS, TARGET_ORDER
@@ -85,9 +86,8 @@ def list_details(table: MainTable, significance: Significance) -> Iterator[dict[
 
 def _list_statistics(significance: Significance, row: TableRow, column: str) -> dict[str, object]:
     found = significance.estimates.get((row.key, column))
-    names = ("sd", "low", "high", "p")
     adjusted = significance.family.adjusted.get((row.key, column))
-    return {name: getattr(found, name, None) for name in names} | {"p_holm": adjusted}
+    return list_figures(found, "sd", "low", "high", "p") | {"p_holm": adjusted}
 
 
 def _list_languages(cell: Cell, expected: Sequence[str]) -> dict[str, object]:

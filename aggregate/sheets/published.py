@@ -8,11 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from aggregate.scores.columns import CATEGORIES, COLUMNS
+from aggregate.scores.columns import AVERAGE, CATEGORIES, COLUMNS
 from stilts.errors import UserError
 
 FILE = "published.csv"
-AVERAGE = "avg"
 NUMBERS = (*(column.key for column in COLUMNS), *CATEGORIES, AVERAGE)
 HEADER = ("row", "source", *NUMBERS)
 _OURS = Path(__file__).resolve().parents[1] / FILE

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from aggregate.evidence.statistics import Estimate, Holm, describe_family, estimate_draws, holm, paired_by_draw
 from aggregate.scores.columns import METRIC_TITLES, TARGET_TITLES, Column, list_columns
-from aggregate.scores.curves import Curve, Draw, DrawName, Point
+from aggregate.scores.curves import Curve, DrawName, Point
 from aggregate.scores.merging import Seed
-from aggregate.scores.variants import MIXING_PARTS, drop_settings
-from aggregate.sheets.sheet import MISSING, Sheet, ShownBlock, ShownCell, ShownRow, as_sentence, show_number
+from aggregate.sheets.sheet import (
+    MISSING,
+    Sheet,
+    ShownBlock,
+    ShownCell,
+    ShownRow,
+    as_sentence,
+    list_figures,
+    show_interval,
+    show_number,
+)
 from aggregate.study import Study
-from stilts.results import RowKey
 
 TARGET = "tydiqa"
 Place = tuple[Curve, int, str]  # of a comparison and a column
@@ -43,7 +51,7 @@ def find_comparisons(points: list[Point]) -> list[Comparison]:
     sides: dict[tuple[Curve, int], dict[str, Point]] = defaultdict(dict)
     for point in points:
         if point.count > 1:
-            sides[_drop_regime(point.curve), point.count].setdefault(point.curve.regime, point)
+            sides[point.curve.without_regime(), point.count].setdefault(point.curve.regime, point)
     return [
         Comparison(curve, count, both["multitask"], both["sequential"])
         for (curve, count), both in sides.items()
@@ -51,20 +59,10 @@ def find_comparisons(points: list[Point]) -> list[Comparison]:
     ]
 
 
-def _drop_regime(curve: Curve) -> Curve:
-    row = drop_settings(RowKey(curve.model, curve.variant), MIXING_PARTS)
-    return replace(curve, variant=row.variant, regime="")
-
-
 def read_draws(point: Point, column: str) -> dict[DrawName, dict[Seed, float]]:
     """Differences to the baseline by draw and seed, means over the orders; draws without any are left out."""
-    found = {draw.name: _read_seeds(draw, column) for draw in point.draws}
+    found = {draw.name: draw.list_seeds(column) for draw in point.draws}
     return {name: by_seed for name, by_seed in found.items() if by_seed}
-
-
-def _read_seeds(draw: Draw, column: str) -> dict[Seed, float]:
-    values = {seed: of_seed[column] for seed, of_seed in draw.by_seed.items()}
-    return {seed: value for seed, value in values.items() if value is not None}
 
 
 def build_tydiqa_sheet(study: Study) -> Sheet | None:
@@ -108,11 +106,9 @@ def _show(
     found = contrasts.get(one.place(column))
     star = family.star(one.place(column))
     yield ShownCell(MISSING if found is None else show_number(found.mean, signed=True) + star)
-    if found is None or found.low is None or found.high is None or found.p is None:
-        yield from (ShownCell(MISSING), ShownCell(MISSING))
-        return
-    yield ShownCell(f"{show_number(found.low, signed=True)} to {show_number(found.high, signed=True)}")
-    yield ShownCell(f"{found.p:.3f}" if found.p >= 0.0005 else "<0.001")
+    p = found.p if found else None
+    yield ShownCell(show_interval(found) or MISSING)
+    yield ShownCell(MISSING if p is None else f"{p:.3f}" if p >= 0.0005 else "<0.001")
 
 
 def _title(curve: Curve) -> str:
@@ -129,7 +125,7 @@ def _list_records(
             found = contrasts.get(one.place(column))
             head = {"model": one.curve.model, "variant": one.curve.variant, "pool": "+".join(one.curve.pool)}
             values = {"mixture": one.mixed.values[column.key], "sequence": one.in_turn.values[column.key]}
-            names = ("mean", "sd", "n", "unit", "low", "high", "p")
-            figures = {"difference" if name == "mean" else name: getattr(found, name, None) for name in names}
+            figures: dict[str, object] = {"difference": found.mean if found else None}
+            figures |= list_figures(found, "sd", "n", "unit", "low", "high", "p")
             adjusted = family.adjusted.get(one.place(column))
             yield {**head, "tasks": one.count, "metric": column.metric, **values, **figures, "p_holm": adjusted}

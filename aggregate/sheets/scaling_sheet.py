@@ -8,12 +8,11 @@ from statistics import fmean
 
 from aggregate.evidence.statistics import Estimate, Holm, describe_family, estimate_draws, holm, slope
 from aggregate.scores.averages import average_tasks
-from aggregate.scores.columns import COLUMNS, METRIC_TITLES, TARGET_TITLES
+from aggregate.scores.columns import AVERAGE, COLUMNS, METRIC_TITLES, TARGET_TITLES
 from aggregate.scores.curves import Curve, Point, Values
-from aggregate.sheets.sheet import Sheet, ShownBlock, ShownCell, ShownRow, show_number
+from aggregate.sheets.sheet import Sheet, ShownBlock, ShownCell, ShownRow, list_figures, show_interval, show_number
 from aggregate.study import Study
 
-AVERAGE = "avg"
 KEYS = (*(column.key for column in COLUMNS), AVERAGE)
 UNMARKED = (
     "No grid kept in the results folder marks the points of a scale block: every row with k tasks is taken as a point "
@@ -110,11 +109,11 @@ def _build_block(
     rows = []
     for point in points:
         cells = [_show(read_value(point.values, key)) for key in shown]
-        interval = _spell_interval(estimate_point(point, AVERAGE))
+        interval = show_interval(estimate_point(point, AVERAGE))
         rows.append(ShownRow(_name(curve, point), (*cells, ShownCell(interval))))
     fitted = {key: slopes.get((curve, key)) for key in shown}
     cells = [_show(one.mean if one else None, family.star((curve, key))) for key, one in fitted.items()]
-    interval = _spell_interval(slopes.get((curve, AVERAGE)))
+    interval = show_interval(slopes.get((curve, AVERAGE)))
     last = ShownRow("per doubling", (*cells, ShownCell(interval)), "space")
     return ShownBlock(title, (*rows, last))
 
@@ -130,12 +129,6 @@ def _name(curve: Curve, point: Point) -> str:
 
 def _show(value: float | None, star: str = "") -> ShownCell:
     return ShownCell(show_number(value, signed=True) + (star if value is not None else ""), shade=value)
-
-
-def _spell_interval(found: Estimate | None) -> str:
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"{show_number(found.low, signed=True)} to {show_number(found.high, signed=True)}"
 
 
 def _list_sources(points: Sequence[Point]) -> list[str]:
@@ -205,5 +198,4 @@ def _list_place(curve: Curve, point: Point) -> dict[str, object]:
 
 
 def _list_interval(found: Estimate | None) -> dict[str, object]:
-    names = ("sd", "n", "unit", "low", "high", "p")
-    return {name: getattr(found, name, None) for name in names}
+    return list_figures(found, "sd", "n", "unit", "low", "high", "p")

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from aggregate.evidence.statistics import Estimate
+
 MISSING = "--"
 PARTIAL, NARROW = "†", "‡"
 ELLIPSIS = "..."
@@ -104,6 +106,18 @@ def show_number(value: float | None, signed: bool) -> str:
         return MISSING
     text = f"{value:+.1f}" if signed else f"{value:.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def show_interval(found: Estimate | None) -> str:
+    """`+1.2 to +3.4`; "" where there is none."""
+    if found is None or found.low is None or found.high is None:
+        return ""
+    return f"{show_number(found.low, signed=True)} to {show_number(found.high, signed=True)}"
+
+
+def list_figures(found: Estimate | None, *names: str) -> dict[str, object]:
+    """Figures of an estimate for a CSV, at full precision; None where there are none."""
+    return {name: getattr(found, name, None) for name in names}
 
 
 def find_tint(shade: float | None) -> str | None:

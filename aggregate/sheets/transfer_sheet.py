@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from aggregate.evidence.significance import AVERAGE, Place
+from aggregate.evidence.significance import Place
 from aggregate.evidence.statistics import Estimate, Holm, describe_family, holm
-from aggregate.scores.columns import COLUMNS, METRIC_TITLES, TARGET_TITLES
+from aggregate.scores.columns import AVERAGE, COLUMNS, METRIC_TITLES, TARGET_TITLES
 from aggregate.scores.main_table import Block, TableRow
-from aggregate.sheets.sheet import Numbering, Sheet, ShownBlock, ShownCell, ShownRow, as_sentence, show_number
+from aggregate.sheets.sheet import (
+    Numbering,
+    Sheet,
+    ShownBlock,
+    ShownCell,
+    ShownRow,
+    as_sentence,
+    list_figures,
+    show_number,
+)
 from aggregate.study import Study
 
 
@@ -68,5 +77,5 @@ def _record(
 ) -> dict[str, object]:
     found = estimates.get((row.key, column))
     head = {"baseline": block.title, "task": row.name, "column": column}
-    figures = {name: getattr(found, name, None) for name in ("mean", "sd", "n", "low", "high", "p")}
+    figures = list_figures(found, "mean", "sd", "n", "low", "high", "p")
     return {**head, **figures, "p_holm": family.adjusted.get((row.key, column))}

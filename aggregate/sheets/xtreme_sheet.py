@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
 
-from aggregate.evidence.best_models import Contest, ScoredRows
+from aggregate.evidence.best_models import Contest
 from aggregate.evidence.statistics import NO_SPREAD
-from aggregate.scores.columns import CATEGORIES, COLUMNS, TARGET_TITLES, list_columns
+from aggregate.scores.columns import AVERAGE, CATEGORIES, COLUMNS, TARGET_TITLES, list_columns
 from aggregate.sheets.main_sheet import note_caveats, note_hidden, note_narrow, show_metrics, why_hidden
-from aggregate.sheets.published import AVERAGE, read_published
+from aggregate.sheets.published import read_published
 from aggregate.sheets.sheet import (
     MISSING,
     NARROW,
@@ -19,6 +19,7 @@ from aggregate.sheets.sheet import (
     ShownBlock,
     ShownCell,
     ShownRow,
+    list_figures,
     show_number,
 )
 from aggregate.sheets.xtreme_lines import Line, estimate_gain, list_lines, list_published
@@ -35,11 +36,12 @@ HONEST_CHOICES = {
 PUBLISHED = "Published"
 
 
-def build_xtreme_sheet(study: Study, scored: ScoredRows) -> Sheet:
+def build_xtreme_sheet(study: Study) -> Sheet:
     """Test scores of every block of the main table, then the published rows (suite xtreme alone).
 
     Raises UserError where the user's file of published rows is wrong.
     """
+    scored = study.scored
     table = scored.table
     targets = [target for target in TARGET_ORDER if not why_hidden(table, target)]
     groups = [name for name, members in CATEGORIES.items() if set(members) <= set(targets)]
@@ -124,8 +126,8 @@ def list_values(block: str, line: Line) -> dict[str, object]:
     average, spread, printed = line.average, line.spread, line.printed.get(AVERAGE)
     means = {"avg": average.avg if printed is None else printed}
     means |= {"avg_partial": average.partial} if line.cells else {"avg_partial": None}
-    seeds = {"seeds": spread.n if spread else None}
-    seeds |= {name: getattr(spread, name, None) for name in ("sd", "low", "high")}
+    seeds: dict[str, object] = {"seeds": spread.n if spread else None}
+    seeds |= list_figures(spread, "sd", "low", "high")
     head = {"block": block, "row": line.name, "source": line.source}
     scores = {column.key: line.values[column.key] for column in COLUMNS}
     return {**head, **scores, **line.categories, **means, "targets_complete": average.complete, **seeds}

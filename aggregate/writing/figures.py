@@ -12,9 +12,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from aggregate.evidence.statistics import Estimate
-from aggregate.scores.columns import METRIC_TITLES, TARGET_TITLES, list_columns
+from aggregate.scores.columns import AVERAGE, METRIC_TITLES, TARGET_TITLES, list_columns
 from aggregate.scores.curves import Curve, Point
-from aggregate.sheets.scaling_sheet import AVERAGE, estimate_point, read_value
+from aggregate.sheets.scaling_sheet import estimate_point, read_value
 from aggregate.sheets.sheet import ShownCell, find_tint
 from aggregate.sheets.transfer_sheet import build_transfer_sheet
 from aggregate.study import Study
