@@ -183,7 +183,8 @@ def is_output_of(output: str | None, done: Mapping[str, Any]) -> bool:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in `path`; None where there is no file or no whole object in it."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with open(path, "rb", buffering=0) as file:  # tens of thousands of small files, some commands read
+            value = json.loads(file.read().decode())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
         return None
     return value if isinstance(value, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,12 @@ def stage_of(run: str) -> str:
 def read_cost(folder: RunFolder) -> RunCost:
     done = folder.read_done()
     facts: Mapping[str, Any] | None = None if done is None else done.get("facts", {})
-    attempts = [path for path in sorted(folder.attempts.glob("*")) if path.is_dir()]
+    attempts = sorted(entry.path for entry in list_entries(folder.attempts) if entry.is_dir())
     gpu_hours = cpu_hours = 0.0
     unknown = 0
-    for path in attempts:
-        hours = measure_attempt(path)
+    for path in map(Path, attempts):
         begun = read_json(path / "attempt.json") or {}
+        hours = measure_attempt(begun, read_json(path / "outcome.json") or {})
         if hours is None:
             unknown += 1
             continue
@@ -94,10 +95,18 @@ def read_cost(folder: RunFolder) -> RunCost:
     return RunCost(stage_of(folder.path.name), gpu_hours, cpu_hours, len(attempts), unknown, restarts, facts)
 
 
-def measure_attempt(path: Path) -> float | None:
+def list_entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder; nothing where there is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def measure_attempt(begun: Mapping[str, Any], outcome: Mapping[str, Any]) -> float | None:
     """Hours from its first to its last word; None where one of them is not recorded: it was killed, or still runs."""
-    started = (read_json(path / "attempt.json") or {}).get("started")
-    ended = (read_json(path / "outcome.json") or {}).get("ended")
+    started, ended = begun.get("started"), outcome.get("ended")
     if not isinstance(started, int | float) or not isinstance(ended, int | float):
         return None
     return max(0.0, ended - started) / HOUR_S
