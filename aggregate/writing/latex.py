@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-
-import pandas as pd
+from functools import lru_cache
+from itertools import groupby
 
 from aggregate.sheets.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell, ShownRow, find_tint
 
@@ -104,7 +104,13 @@ def cut_block(block: ShownBlock, start: int, stop: int, titled: bool) -> ShownBl
 def count_lines(sheet: Sheet, row: ShownRow) -> int:
     """About how many lines a row takes: those of its longest text."""
     texts = [(sheet.name_width, row.name), *zip(sheet.widths, (cell.text for cell in row.cells), strict=True)]
-    return max(len(textwrap.wrap(text, fit_characters(width))) for width, text in texts if width)
+    return max(count_wrapped(text, fit_characters(width)) for width, text in texts if width)
+
+
+@lru_cache(maxsize=4096)
+def count_wrapped(text: str, characters: int) -> int:
+    """A row's name is counted once more for every part of its table."""
+    return len(textwrap.wrap(text, characters))
 
 
 def fit_characters(width: float) -> int:
@@ -113,31 +119,33 @@ def fit_characters(width: float) -> int:
 
 
 def write_tabular(sheet: Sheet, blocks: list[ShownBlock]) -> str:
-    """booktabs rules and a two-row header from pandas' Styler; rules between groups of rows are ours."""
-    rows = [row for block in blocks for row in block.rows]
-    headings = [("", ""), *((escape(task), escape(metric)) for task, metric in sheet.headings)]
-    frame = pd.DataFrame(
-        [[format_name(row.name, sheet.name_width), *format_cells(row, sheet.widths)] for row in rows],
-        columns=pd.MultiIndex.from_tuples(headings),
-    )
+    """booktabs rules, a header of two lines, and rules between groups of rows."""
     columns = (f"@{{\\hspace{{8pt}}}}p{{{width:g}cm}}" if width else "r" for width in sheet.widths)
-    column_format = f"p{{{sheet.name_width:g}cm}}{''.join(columns)}"
-    span = min(6, len(headings))  # of a title, which is wider than a name
-    lines = (
-        frame.style.hide(axis="index")
-        .to_latex(hrules=True, column_format=column_format, multicol_align="c")
-        .splitlines()
-    )
-    head = lines.index("\\midrule") + 1
-    body: list[str] = []
-    written = iter(lines[head : head + len(rows)])
+    lines = [
+        f"\\begin{{tabular}}{{p{{{sheet.name_width:g}cm}}{''.join(columns)}}}",
+        "\\toprule",
+        join_cells(["", *span_headings(task for task, _ in sheet.headings)]),
+        join_cells(["", *(escape(metric) for _, metric in sheet.headings)]),
+    ]
+    span = min(6, 1 + len(sheet.headings))  # of a title, which is wider than a name
     for block in blocks:
-        body += ["\\midrule"] if body else []
-        body += [f"\\multicolumn{{{span}}}{{l}}{{\\textit{{{escape(block.title)}}}}} \\\\"] if block.title else []
+        lines += ["\\midrule"]
+        lines += [f"\\multicolumn{{{span}}}{{l}}{{\\textit{{{escape(block.title)}}}}} \\\\"] if block.title else []
         for row in block.rows:
-            body += [_PARTINGS[row.above]] if row.above and row is not block.rows[0] else []
-            body.append(next(written))
-    return "\n".join([*lines[:head], *body, *lines[head + len(rows) :]]) + "\n"
+            lines += [_PARTINGS[row.above]] if row.above and row is not block.rows[0] else []
+            lines.append(join_cells([format_name(row.name, sheet.name_width), *format_cells(row, sheet.widths)]))
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def join_cells(cells: list[str]) -> str:
+    return f"{' & '.join(cells)} \\\\"
+
+
+def span_headings(tasks: Iterable[str]) -> Iterator[str]:
+    """One heading over neighbours that share it."""
+    for task, own in groupby(tasks):
+        count = len(list(own))
+        yield f"\\multicolumn{{{count}}}{{c}}{{{escape(task)}}}" if count > 1 else escape(task)
 
 
 def write_notes(sheet: Sheet) -> str:
@@ -187,10 +195,17 @@ def break_words(text: str, width: float) -> str:
 
 def escape(text: str) -> str:
     """Text for LaTeX. Characters that pdflatex cannot print without further packages show their code point."""
-    return "".join(escape_character(" " if character.isspace() else character) for character in text)
+    return text.translate(_SPELLINGS)
 
 
-def escape_character(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    return character if " " <= character <= "~" else f"[U+{ord(character):04X}]"
+class _Spellings(dict[int, str]):
+    """How each character is written, found once."""
+
+    def __missing__(self, code: int) -> str:
+        character = " " if chr(code).isspace() else chr(code)
+        plain = character if " " <= character <= "~" else f"[U+{code:04X}]"
+        self[code] = _ESCAPES.get(character, plain)
+        return self[code]
+
+
+_SPELLINGS = _Spellings()

@@ -26,7 +26,7 @@ def format_csv(lines: Iterable[Sequence[object]]) -> str:
     """Floats as their shortest exact text (`repr`), None as an empty field."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([[repr(value) if isinstance(value, float) else value for value in line] for line in lines])
+    writer.writerows(lines)  # writes a float's `repr`
     return buffer.getvalue()
 
 
