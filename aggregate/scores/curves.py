@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 
 from aggregate.scores.averages import Average, average_tasks, seed_order
@@ -58,7 +59,7 @@ class Draw:
     keys: tuple[RowKey, ...]
     rows: tuple[TableRow | None, ...]
 
-    @property
+    @cached_property
     def values(self) -> Values:
         """The mean over the orders, each the mean over its seeds; None where an order lacks the value."""
         return {
@@ -66,7 +67,7 @@ class Draw:
             for column in COLUMNS
         }
 
-    @property
+    @cached_property
     def by_seed(self) -> Mapping[Seed, Values]:
         """The mean over the orders at each seed that any of them has; None where an order lacks the seed's value.
 
@@ -111,7 +112,7 @@ class Point:
         """Distinct rows."""
         return len({key for draw in self.draws for key in draw.keys})
 
-    @property
+    @cached_property
     def values(self) -> Values:
         """By column key, None where a draw lacks its own: curves through fewer draws would not compare."""
         of_draws = [draw.values for draw in self.draws]
