@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ class Score:
     excluded: bool = False
     runs: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         return fmean(self.by_seed.values()) if self.by_seed else None
 
@@ -194,6 +195,8 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
 
 def pair_seeds(own: Mapping[Seed, float], other: Mapping[Seed, float]) -> dict[Seed, tuple[float | None, float | None]]:
     """Both scores at every seed that either has; one without a seed is paired with every seed of the other."""
+    if own.keys() == other.keys() and None not in own and own:
+        return {seed: (own[seed], other[seed]) for seed in sorted(own, key=seed_order)}
     return {seed: (at_seed(own, seed), at_seed(other, seed)) for seed in list_seeds((own, other)) or [None]}
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean
 
 from aggregate.scores.averages import (
     Average,
@@ -12,13 +14,14 @@ from aggregate.scores.averages import (
     Waiting,
     average_tasks,
     score_column,
+    seed_order,
     show_absolute,
     subtract_baseline,
 )
 from aggregate.scores.collection import Collection
 from aggregate.scores.columns import COLUMNS, Column
 from aggregate.scores.expectation import SPLIT, Scope
-from aggregate.scores.merging import Finding
+from aggregate.scores.merging import Finding, Seed
 from aggregate.scores.selection import Found, Selection
 from aggregate.scores.variants import choose_baseline, find_shared, list_unnamed, name_rows, split_variant
 from stilts.results import DEFAULT_MODEL, MODES, RowKey
@@ -115,25 +118,73 @@ def score_cell(
     languages: tuple[str, ...] | None = None,
 ) -> Score:
     """The score over the languages of the column's target, or over some of them."""
+    return find_scores(key, column, selection, outcomes, scope).average(languages)
+
+
+@dataclass(frozen=True)
+class CellScores:
+    """What is known of a row in a column, language by language (see `score_column`); `fixed` where no language
+    matters."""
+
+    languages: tuple[str, ...] = ()
+    values: Mapping[Seed, Mapping[str, float]] = field(default_factory=dict)
+    conflicts: Mapping[Seed, Iterable[str]] = field(default_factory=dict)
+    seeds: tuple[Seed, ...] | None = None
+    waiting: Mapping[Seed, Waiting] = field(default_factory=dict)
+    fixed: Score | None = None
+
+    def average(self, languages: tuple[str, ...] | None = None) -> Score:
+        """The score over all languages, or over some of them."""
+        if self.fixed:
+            return self.fixed
+        languages = languages or self.languages
+        if self.undisputed:
+            try:
+                by_seed = {seed: average_languages(numbers, languages) for seed, numbers in self.undisputed}
+            except KeyError:  # a language is missing
+                pass
+            else:
+                return Score(by_seed, languages, "")
+        return score_column(self.values, self.conflicts, languages, self.seeds, self.waiting)
+
+    @cached_property
+    def undisputed(self) -> list[tuple[Seed, Mapping[str, float]]]:
+        """The seeds in order with their numbers, where those expected are those found and no files contradict each
+        other: what nearly every cell is, and tables by language have a hundred thousand cells."""
+        wanted = self.values.keys() if self.seeds is None or None in self.values else set(self.seeds)
+        if self.conflicts or self.values.keys() != wanted:
+            return []
+        return [(seed, self.values[seed]) for seed in sorted(wanted, key=seed_order)]
+
+
+def average_languages(numbers: Mapping[str, float], languages: tuple[str, ...]) -> float:
+    """Raises KeyError where one of them is missing."""
+    return fmean([numbers[language] for language in languages])
+
+
+def find_scores(
+    key: RowKey, column: Column, selection: Selection, outcomes: Mapping[str, str], scope: Scope
+) -> CellScores:
+    """What there is for a cell, with what is awaited from which run."""
     target = column.target
     if target not in scope.languages:
-        return Score({}, (), f"not a target of suite {scope.suite}", excluded=True)
+        return CellScores(fixed=Score({}, (), f"not a target of suite {scope.suite}", excluded=True))
     found = selection.found.get((key, target), Found())
     values = found.numbers.get(column.metric, {})
     if not values and not found.conflicts and not scope.asks(key, target):
-        return Score({}, (), "not in the grid", excluded=True)
+        return CellScores(fixed=Score({}, (), "not in the grid", excluded=True))
     if key not in selection.rows:
-        return Score({}, (), MISSING_BASELINE)
+        return CellScores(fixed=Score({}, (), MISSING_BASELINE))
     if found.mixed:
-        return Score({}, (), MIXED_RECIPES)
+        return CellScores(fixed=Score({}, (), MIXED_RECIPES))
     runs = scope.runs.get(key, {}).get(target, {})
     every = scope.languages[target]
     # A run that has given other languages is not one whose metrics are awaited.
-    silent = {seed: run for seed, run in runs.items() if not values.get(seed, {}).keys() & set(every)}
+    silent = {seed: run for seed, run in runs.items() if values.get(seed, {}).keys().isdisjoint(every)}
     other = f"scored {'test' if scope.split == SPLIT else SPLIT} alone"
-    partly = {run: other for run in runs.values() if (run, target) in selection.elsewhere}
+    partly = {run: other for run in silent.values() if (run, target) in selection.elsewhere}
     waiting = {seed: Waiting(run, outcomes.get(run) or partly.get(run, "")) for seed, run in silent.items()}
-    return score_column(values, found.conflicts, languages or every, tuple(runs) or scope.seeds, waiting)
+    return CellScores(every, values, found.conflicts, tuple(runs) or scope.seeds, waiting)
 
 
 def build_cells(own: dict[str, Score], base: dict[str, Score] | None) -> dict[str, Cell]:

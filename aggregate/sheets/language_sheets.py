@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aggregate.scores.averages import Cell, show_absolute, subtract_baseline
 from aggregate.scores.columns import METRIC_TITLES, TARGET_TITLES, Column, list_columns
-from aggregate.scores.main_table import TableRow, score_cell
+from aggregate.scores.main_table import TableRow, find_scores
 from aggregate.sheets.languages import Group, list_groups, read_facts
 from aggregate.sheets.main_sheet import describe_suite, part
 from aggregate.sheets.sheet import NARROW, Numbering, Sheet, ShownBlock, ShownCell, ShownRow, show_number
@@ -53,12 +53,11 @@ def build_language_table(study: Study, target: str) -> LanguageTable:
     for block in study.table.blocks:
         baseline = {}
         for row in block.rows:
-            scores = {
-                (column.key, group): score_cell(
-                    row.key, column, study.selection, study.collection.outcomes, study.scope, group.languages
-                )
-                for column, group in places
+            found = {
+                column: find_scores(row.key, column, study.selection, study.collection.outcomes, study.scope)
+                for column in columns
             }
+            scores = {(column.key, group): found[column].average(group.languages) for column, group in places}
             if row is block.rows[0]:
                 baseline = scores
                 cells[row.key] = {place: show_absolute(score) for place, score in scores.items()}
