@@ -17,7 +17,8 @@ if __package__ in (None, ""):
     # Run as a script: the repository root takes the place of this folder, whose module names are too plain.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from aggregate.scores.metric_files import SKIPPED_FOLDERS, stands
+from aggregate.scores.listing import SKIPPED_FOLDERS
+from aggregate.scores.standing import stands
 from aggregate.submissions.predictions import group_splits, judge_predictions, list_predictions, score_set
 from stilts.errors import UserError
 from stilts.results import MetricFile, read_metric_file, write_metric_file

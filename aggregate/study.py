@@ -13,6 +13,7 @@ from aggregate.scores.collection import Collection, collect
 from aggregate.scores.curves import Marks, Point, build_points, mark_rows, read_marks
 from aggregate.scores.expectation import Scope, define_scope, find_expected, find_grids
 from aggregate.scores.main_table import MainTable, build_table
+from aggregate.scores.reading_cache import ReadingCache
 from aggregate.scores.selection import Selection, select
 from aggregate.sheets.published import read_own_text
 from stilts.errors import UserError
@@ -66,19 +67,22 @@ class Study:
         return hashlib.sha256(inputs.encode()).hexdigest()
 
 
-def read_study(results: Path, grid: Path | None = None) -> Study:
-    """Read a folder of metric files with its grid. Raises UserError where there is nothing to make a table of."""
+def read_study(results: Path, grid: Path | None = None, cache: ReadingCache | None = None) -> Study:
+    """Read a folder of metric files with its grid; with a cache only files that have changed since the last time.
+
+    Raises UserError where there is nothing to make a table of.
+    """
     if not results.is_dir():
         raise UserError(f"--results {results}: no such folder; give the campaign root or any folder of metric files")
     expected = find_expected(results, grid)
-    collection = collect(results, expected.planned() if expected else {})
+    collection = collect(results, expected.planned() if expected else {}, cache)
     if not collection.files and not collection.findings:
         raise UserError(
             f"--results {results}: no metric file below it (*.json with schema stilts.metrics/1); "
             "has a run been scored yet? launch/status.py says"
         )
     scope = define_scope(expected, collection)
-    if not collection.metrics and not collection.conflicts and not scope.rows:
+    if not collection.sets and not scope.rows:
         raise UserError([f"--results {results}: no usable metric file", *map(str, collection.findings)])
     test_scope = define_scope(expected, collection, "test")
     return Study(results, collection, scope, test_scope, read_marks(expected, find_grids(results)))

@@ -16,7 +16,9 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from aggregate.evidence.claims import CLAIMS
+from aggregate.scores.collection import without_garbage_collection
 from aggregate.scores.expectation import GRID_IN_RESULTS
+from aggregate.scores.reading_cache import open_cache
 from aggregate.sheets.choice_sheet import build_choice_sheet
 from aggregate.sheets.claims_sheet import build_claims_sheet
 from aggregate.sheets.cost_sheet import build_cost_sheet
@@ -40,6 +42,8 @@ MANUAL = f"""\
 what it reads
   Every *.json below --results whose "schema" starts with "stilts.metrics/", wherever it lies and whoever
   wrote it; other JSON files are ignored, folders named "superseded" and files over 1 MiB are not read.
+  Of a thousand files and more it keeps what they say in ~/.cache/stilts (or $XDG_CACHE_HOME), and the next time
+  opens only those that have changed; --no-cache opens all of them.
   The table shows dev scores (xquad, tydiqa and tatoeba: their one released set). A cell is filled by the
   run that the grid names for it, whatever the labels in its files; without a grid the labels decide.
 
@@ -77,6 +81,8 @@ examples
 """
 
 
+MAX_TOLD = 100  # findings on the terminal
+
 BUILDERS: tuple[Callable[[Study], Sheet | None], ...] = (
     build_scaling_sheet,
     build_tydiqa_sheet,
@@ -112,6 +118,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="the claims to check, in place of aggregate/claims.yaml, whose head says how they are written",
     )
+    parser.add_argument("--no-cache", action="store_true", help="read every file anew, unchanged ones too")
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing or wrong")
     return parser.parse_args(arguments)
 
@@ -150,13 +157,14 @@ def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]
     return [out / name for name in contents]
 
 
+@without_garbage_collection()
 def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without † must not cost the table
     options = parse_arguments(arguments)
     try:
-        study = read_study(options.results, options.grid)
+        study = read_study(options.results, options.grid, None if options.no_cache else open_cache(options.results))
         sheets = build_sheets(study, options.claims)
         written = write_tables(options.out, study, sheets)
     except UserError as error:
@@ -166,8 +174,11 @@ def main(arguments: list[str] | None = None) -> int:
     print(format_terminal(sheets[0], shutil.get_terminal_size((100, 24)).columns))
     print("\nwrote " + "\n      ".join(str(path) for path in written))
     table = study.table
-    for finding in table.findings:
+    for finding in table.findings[:MAX_TOLD]:
         print(f"finding: {finding}", file=sys.stderr)
+    if len(table.findings) > MAX_TOLD:
+        rest = len(table.findings) - MAX_TOLD
+        print(f"and {rest:,} findings more, all of them in {options.out / 'main.md'}", file=sys.stderr)
     if table.incomplete:
         print(f"{len(table.incomplete)} expected cells are missing or lack seeds: see the notes", file=sys.stderr)
     return 1 if options.strict and (table.incomplete or table.findings) else 0

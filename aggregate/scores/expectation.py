@@ -221,7 +221,7 @@ def check_expected(expected: Expected) -> Iterator[str]:
 def define_scope(expected: Expected | None, collection: Collection, split: str = SPLIT) -> Scope:
     """Join a grid's restriction of a split with the catalogue. Without a grid the suite is that found, xtreme first."""
     if expected is None:
-        suites = {key.suite for key in (*collection.metrics, *collection.conflicts)}
+        suites = {one.key.suite for one in collection.sets}
         expected, from_grid = Expected(suite="toy" if suites == {"toy"} else "xtreme"), False
     else:
         from_grid = True

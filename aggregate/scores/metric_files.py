@@ -1,129 +1,203 @@
-"""The metric files below a folder, read fast: what they say, and a finding for each that cannot be used."""
+"""The metric files of a tree, read fast: what they say, as columns, and what is wrong with each that cannot be used."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterable
 from difflib import get_close_matches
-from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any
 
 import orjson
 
 from aggregate.scores.columns import headline_metrics, released_split
-from aggregate.scores.merging import Finding, Metric
-from stilts.results import PERCENT_METRICS, SCHEMA, MetricFile, RowKey, parse_metric_file, row_key
-from stilts.runs import is_output_of, read_json
+from aggregate.scores.listing import DONE, VANISHED, Signature, sign
+from aggregate.scores.readings import (
+    DAMAGED,
+    MARKER,
+    NO_TEXT,
+    NOTHING,
+    SCORE,
+    STRANGE,
+    Columns,
+    ColumnsBuilder,
+    Label,
+    Spot,
+    Tables,
+)
+from stilts.results import PERCENT_METRICS, SCHEMA, MetricFile, parse_metric_file, row_key
 from stilts.tasks.catalogue import TARGETS, TOY_TARGETS, target_languages
 
-SKIPPED_FOLDERS = {"superseded"}
 # A metric file has about 1 kB; a larger JSON in the tree is a tokenizer or a file of predictions.
 MAX_METRIC_BYTES = 1 << 20
-_FIELDS = frozenset(field.alias or name for name, field in MetricFile.model_fields.items())
+# Two changes within one tick of a file system's clock leave one time stamp; the coarsest clocks tick every two seconds.
+TICK_NS = 2_000_000_000
+FACTS = ("output", "earlier", "needs")  # of a DONE record
+_FIELD_COUNT = len(MetricFile.model_fields)
 _INTERMEDIATE = frozenset(("mode", "tasks", "mlm", "translated"))
+_UNSIGNED: Signature = (VANISHED, 0, 0, 0)
 
 
 class MetricFiles:
-    """One reading of a tree. `findings` and `digests` (SHA-256 of each metric file, usable or not) grow on the way."""
+    """A reader of single files below `root`, whose findings about what it could not read grow on the way."""
 
-    def __init__(self, results: Path) -> None:
-        self.results = os.fspath(results)
-        self.findings: list[Finding] = []
-        self.digests: list[str] = []
-        self._rows: dict[tuple[Any, ...], RowKey] = {}
-        self._read_once = cache(read_json)  # a campaign's runs share their parents
+    def __init__(self, root: str, tables: Tables) -> None:
+        self.root, self.tables = root, tables
+        self.unreadable: list[tuple[str, str]] = []
+        self._builder = ColumnsBuilder()
+        self._labels: dict[tuple[Any, ...], int] = {}
+        self._problems: dict[tuple[str, str, int, int], int] = {}
+        # A file that was touched just now may be changed again without another time stamp.
+        self._settled_ns = time.time_ns() - TICK_NS
 
-    def read(self) -> Iterator[tuple[str, Metric]]:
-        """Usable metric files with their names relative to the folder; the others become findings."""
-        for folder, names in self._walk():
-            standing: bool | None = None
+    def read(self, files: Iterable[tuple[str, Iterable[str]]]) -> Columns:
+        """The columns of these files, given by folder."""
+        for folder, names in files:
+            path = f"{self.root}/{folder}" if folder else self.root
             for name in names:
-                path = f"{folder}/{name}"
                 try:
-                    content = _read_bytes(path)
-                    metric = self._parse(content) if content is not None else None
+                    self._read_one(f"{path}/{name}", name == DONE)
                 except OSError as error:
-                    self._find(path, f"cannot be read: {error.strerror}")
-                    continue
-                except ValueError as error:
-                    self._find(path, str(error))
-                    self.digests.append(hashlib.sha256(content or b"").hexdigest())
-                    continue
-                if metric is None or content is None:
-                    continue
-                if standing is None:
-                    standing = stands(Path(folder).parent, self._read_once)
-                if not standing:
-                    continue
-                self.digests.append(hashlib.sha256(content).hexdigest())
-                if problem := _find_problem(metric):
-                    self._find(path, problem)
-                else:
-                    yield self._show(path), metric
+                    shown = f"{folder}/{name}" if folder else name
+                    self.unreadable.append((shown, f"cannot be read: {error.strerror}"))
+                    self._builder.add(_UNSIGNED, NOTHING)
+        return self._builder.build()
 
-    def _walk(self) -> Iterator[tuple[str, list[str]]]:
-        """Folders with the names of their *.json files, outside folders named `superseded`; a closed folder is a
-        finding."""
+    def _read_one(self, path: str, is_marker: bool) -> None:
+        signature, content = _read_bytes(path, None if is_marker else MAX_METRIC_BYTES)
+        if signature[1] >= self._settled_ns or signature[2] >= self._settled_ns:
+            signature = _UNSIGNED
+        if content is None:
+            self._builder.add(signature, NOTHING)
+        elif is_marker:
+            self._builder.add(signature, MARKER, text=self.tables.texts.place(condense_done(content)))
+        else:
+            self._parse(signature, content)
 
-        def note(error: OSError) -> None:
-            self._find(os.fspath(error.filename), f"closed: {error.strerror}")
-
-        for folder, folders, files in os.walk(self.results, onerror=note):
-            folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS)
-            if names := sorted(name for name in files if name.endswith(".json")):
-                yield folder, names
-
-    def _parse(self, content: bytes) -> Metric | None:
+    def _parse(self, signature: Signature, content: bytes) -> None:
         """As `parse_metric_file`, which is asked where anything is new or unusual."""
         header = None
         try:
             document = orjson.loads(content)
             header = _header(document)
-            if (row := self._rows.get(header)) and (metric := _take_plain(document, row)):
-                return metric
+            label = self._labels.get(header)
+            if label is not None and self._take_plain(signature, content, document, label):
+                return
         except (ValueError, KeyError, TypeError, AttributeError):
             pass
-        model = parse_metric_file(content)
+        try:
+            model = parse_metric_file(content)
+        except ValueError as error:
+            text = self.tables.texts.place(str(error))
+            self._builder.add(signature, DAMAGED, hashlib.sha256(content).digest(), text)
+            return
         if model is None:
-            return None
-        row = row_key(model)
+            self._builder.add(signature, NOTHING)
+            return
+        label = self.tables.labels.place(Label(model.run, row_key(model), model.suite, model.stage, model.seed))
         if header is not None:
-            self._rows[header] = row
-        return Metric.of(model, row)
+            self._labels[header] = label
+        spot = self.tables.spots.place(Spot(model.target, model.language, model.split, model.layer))
+        self._add(signature, content, label, spot, model.metrics, model.provenance)
 
-    def _find(self, path: str, reason: str) -> None:
-        self.findings.append(Finding((self._show(path),), reason))
+    def _take_plain(self, signature: Signature, content: bytes, document: dict[str, Any], label: int) -> bool:
+        """A file whose header was checked with an earlier one; False where the rest is not plainly right."""
+        layer, draw, examples = document["layer"], document["draw"], document["examples"]
+        metrics, provenance = document["metrics"], document["provenance"]
+        spot = self.tables.spots.places.get(Spot(document["target"], document["language"], document["split"], layer))
+        plain = (
+            spot is not None
+            and len(document) == _FIELD_COUNT
+            and (layer is None or type(layer) is int)
+            and (draw is None or type(draw) is int)
+            and (examples is None or (type(examples) is int and examples >= 1))
+            and type(provenance) is dict
+            and _are_plain(metrics)
+        )
+        if plain:
+            assert spot is not None
+            self._add(signature, content, label, spot, metrics, provenance)
+        return plain
 
-    def _show(self, path: str) -> str:
-        """A path, relative to the results folder, that can be printed, whatever bytes its name has."""
-        relative = path.removeprefix(self.results).lstrip("/")
-        return relative if relative.isascii() else os.fsencode(relative).decode("utf-8", "replace")
+    def _add(
+        self,
+        signature: Signature,
+        content: bytes,
+        label: int,
+        spot: int,
+        metrics: dict[str, float],
+        provenance: dict[str, Any],
+    ) -> None:
+        names = self.tables.metrics.place(tuple(metrics))
+        _, _, suite, stage, _ = self.tables.labels.values[label]
+        problem = self._problems.get((suite, stage, spot, names))
+        if problem is None:
+            reason = self._find_problem(suite, stage, spot, names)
+            problem = self.tables.texts.place(reason) if reason else NO_TEXT
+            self._problems[suite, stage, spot, names] = problem
+        recipe, caveat = provenance.get("recipe"), provenance.get("caveat")
+        self._builder.add(
+            signature,
+            SCORE if problem == NO_TEXT else STRANGE,
+            hashlib.sha256(content).digest(),
+            problem,
+            label,
+            spot,
+            names,
+            self.tables.texts.place(recipe) if type(recipe) is str else NO_TEXT,
+            self.tables.texts.place(str(caveat)) if caveat else NO_TEXT,
+            metrics.values(),
+        )
+
+    def _find_problem(self, suite: str, stage: str, spot: int, metrics: int) -> str:
+        """What is wrong with target, language or metric names; dev scores of intermediate tasks are not checked."""
+        if stage != "target":
+            return ""
+        target, language, split, _ = self.tables.spots.values[spot]
+        given = self.tables.metrics.values[metrics]
+        stranger, needed = check_place(suite, target, language, split)
+        lacking = [name for name in needed if name not in given]
+        problems = [stranger] if stranger else []
+        if lacking:
+            problems.append(f"{target} needs the metric {', '.join(lacking)}; given: {', '.join(given)}")
+        return "; ".join(problems)
 
 
-def _read_bytes(path: str) -> bytes | None:
-    """The content; None where it is no file, or too large for a metric file. Raises OSError."""
+def _read_bytes(path: str, limit: int | None) -> tuple[Signature, bytes | None]:
+    """Signature and content; no content where it is no file, or has more bytes than `limit`. Raises OSError."""
     try:
         # A pipe would make us wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
-        return None  # a link that leads nowhere
+        return _UNSIGNED, None  # a link that leads nowhere
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_METRIC_BYTES:
-            return None
-        return os.read(descriptor, max(1, status.st_size))
+        if not stat.S_ISREG(status.st_mode) or (limit is not None and status.st_size > limit):
+            return sign(status), None
+        return sign(status), os.read(descriptor, max(1, status.st_size))
     finally:
         os.close(descriptor)
 
 
+def condense_done(content: bytes) -> str:
+    """The facts of a DONE record that say whether scores stand, as JSON; `null` where it is no whole record."""
+    try:
+        record = json.loads(content.decode())
+    except ValueError:
+        return "null"
+    if not isinstance(record, dict):
+        return "null"
+    return json.dumps({name: record[name] for name in FACTS if name in record})
+
+
 def _header(document: dict[str, Any]) -> tuple[Any, ...]:
     """What all files of a run share. A key of a dictionary takes 1 for True: the types belong to it."""
-    intermediate = document["intermediate"]
-    mlm, translated = intermediate["mlm"], intermediate["translated"]
+    intermediate, seed = document["intermediate"], document["seed"]
+    mlm, translated, tasks = intermediate["mlm"], intermediate["translated"], intermediate["tasks"]
     return (
         document["schema"] == SCHEMA and intermediate.keys() <= _INTERMEDIATE,
         document["run"],
@@ -132,35 +206,15 @@ def _header(document: dict[str, Any]) -> tuple[Any, ...]:
         document["suite"],
         document["stage"],
         intermediate["mode"],
-        tuple(intermediate["tasks"]),
+        type(tasks),
+        tuple(tasks),
         type(mlm),
         mlm,
         type(translated),
         translated,
+        type(seed),
+        seed,
     )
-
-
-def _take_plain(document: dict[str, Any], row: RowKey) -> Metric | None:
-    """A file whose header was checked with an earlier one; None where the rest is not plainly right."""
-    metrics, seed, layer, draw = document["metrics"], document["seed"], document["layer"], document["draw"]
-    target, language, examples = document["target"], document["language"], document["examples"]
-    provenance = document["provenance"]
-    plain = (
-        document.keys() <= _FIELDS
-        and document["split"] in ("dev", "test")
-        and (type(target) is str and target)
-        and (type(language) is str and language)
-        and (seed is None or type(seed) is int)
-        and (layer is None or type(layer) is int)
-        and (draw is None or type(draw) is int)
-        and (examples is None or (type(examples) is int and examples >= 1))
-        and type(provenance) is dict
-        and _are_plain(metrics)
-    )
-    if not plain:
-        return None
-    run, suite, stage, split = document["run"], document["suite"], document["stage"], document["split"]
-    return Metric(run, row, suite, stage, target, language, split, seed, layer, draw, metrics, provenance)
 
 
 def _are_plain(metrics: dict[str, Any]) -> bool:
@@ -172,20 +226,7 @@ def _are_plain(metrics: dict[str, Any]) -> bool:
     return bool(metrics)
 
 
-def _find_problem(metric: Metric) -> str:
-    """What is wrong with target, language or metric names; dev scores of intermediate tasks are not checked."""
-    if metric.stage != "target":
-        return ""
-    stranger, needed = _check_place(metric.suite, metric.target, metric.language, metric.split)
-    lacking = [name for name in needed if name not in metric.metrics]
-    problems = [stranger] if stranger else []
-    if lacking:
-        problems.append(f"{metric.target} needs the metric {', '.join(lacking)}; given: {', '.join(metric.metrics)}")
-    return "; ".join(problems)
-
-
-@lru_cache(maxsize=4096)
-def _check_place(suite: str, target: str, language: str, split: str) -> tuple[str, tuple[str, ...]]:
+def check_place(suite: str, target: str, language: str, split: str) -> tuple[str, tuple[str, ...]]:
     """What is wrong with target or language, and the metrics that the target needs."""
     known = TOY_TARGETS if suite == "toy" else tuple(TARGETS)
     if target not in known:
@@ -200,16 +241,3 @@ def _check_place(suite: str, target: str, language: str, split: str) -> tuple[st
         f"language {language!r} is not one of the {len(languages)} of {target} {split} "
         f"(suite {suite}): {' '.join(languages)}"
     ), headline_metrics(target)
-
-
-def stands(run: Path, read: Callable[[Path], dict[str, Any] | None] = read_json) -> bool:
-    """Whether the scores in a run's folder count: they do not while it has no DONE, nor after a run that it was built
-    on was computed again with another output. A folder that is no run of a launcher (no run.json) always stands."""
-    if not (run / "run.json").is_file():
-        return True
-    done = read(run / "DONE")
-    if done is None:
-        return False
-    needs: dict[str, str] = done.get("needs", {})
-    parents = {need: read(run.parent / need / "DONE") for need in needs}
-    return all(parent is None or is_output_of(needs[need], parent) for need, parent in parents.items())

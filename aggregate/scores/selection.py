@@ -10,7 +10,7 @@ from aggregate.scores.averages import seed_order
 from aggregate.scores.collection import Collection
 from aggregate.scores.columns import released_split
 from aggregate.scores.expectation import Scope
-from aggregate.scores.merging import Finding, ResultKey, Seed, describe_row
+from aggregate.scores.merging import Finding, ScoreSet, Seed, SetKey, describe_row
 from aggregate.scores.variants import TARGET_PARTS, drop_settings, has_settings, split_variant
 from stilts.results import RowKey
 from stilts.tasks.catalogue import training_of
@@ -34,12 +34,13 @@ class Found:
     def mixed(self) -> bool:
         return len(self.recipes) > 1
 
-    def add(self, key: ResultKey, seed: Seed, collection: Collection) -> None:
-        if key in collection.conflicts:
-            self.conflicts.setdefault(seed, set()).add(key.language)
-        for metric, value in collection.metrics.get(key, {}).items():
-            self.numbers.setdefault(metric, {}).setdefault(seed, {})[key.language] = value
-        for recipe, file in collection.recipes[key].items():
+    def add(self, one: ScoreSet, seed: Seed) -> None:
+        if one.conflicts:
+            self.conflicts.setdefault(seed, set()).update(one.conflicts)
+        for metric, numbers in one.numbers.items():
+            by_seed = self.numbers.setdefault(metric, {})
+            by_seed[seed] = by_seed[seed] | numbers if seed in by_seed else numbers
+        for recipe, file in one.recipes.items():
             first, seeds = self.recipes.get(recipe, (file, set()))
             self.recipes[recipe] = (min(first, file), seeds | {seed})
 
@@ -59,19 +60,20 @@ class Selection:
 def select(collection: Collection, scope: Scope) -> Selection:
     """Scores of the targets on the split of `scope` at the default layer, each in every cell that it counts in."""
     left_out: Counter[str] = Counter()
-    keys = [key for key in (*collection.metrics, *collection.conflicts) if enters(key, scope, left_out)]
-    by_label, by_run = LabelPlaces(keys, scope), RunPlaces(keys, scope, collection.seedless)
+    sets = [one for one in collection.sets if enters(one, scope, left_out)]
+    by_label, by_run = LabelPlaces(sets, scope), RunPlaces(sets, scope, collection.seedless)
     found: dict[Place, Found] = defaultdict(Found)
     elsewhere: set[tuple[str, str]] = set()
-    for key in keys:
+    for one in sets:
+        key = one.key
         if key.split != released_split(key.target, scope.split):
             elsewhere |= {(key.owner, key.target)} if isinstance(key.owner, str) else set()
             continue
         places = by_run.find(key, key.owner) if isinstance(key.owner, str) else by_label.find(key, key.owner)
         if places is None:
-            left_out["runs that the plan does not name for these cells"] += 1
+            left_out["runs that the plan does not name for these cells"] += one.count
         for row, seed in places or ():
-            found[row, key.target].add(key, seed, collection)
+            found[row, key.target].add(one, seed)
     counts = tuple(f"{what}: {count} scores" for what, count in sorted(left_out.items()))
     findings = tuple(report_recipes(place, one) for place, one in found.items() if one.mixed)
     return Selection(by_label.rows, dict(found), counts, findings, frozenset(elsewhere))
@@ -79,35 +81,34 @@ def select(collection: Collection, scope: Scope) -> Selection:
 
 def select_layers(collection: Collection, scope: Scope) -> dict[tuple[str, int | None], Selection]:
     """The scores of every layer that files name, by target and layer; those of the default layer name none."""
-    every = (*collection.metrics, *collection.conflicts)
-    layered = [key for key in every if key.layer is not None]
+    layered = [one for one in collection.sets if one.key.layer is not None]
     if not layered:
         return {}
-    keys = [key for key in every if enters(key, scope, Counter())]
-    by_label, by_run = LabelPlaces(keys, scope), RunPlaces(keys, scope, collection.seedless)
+    sets = [one for one in collection.sets if enters(one, scope, Counter())]
+    by_label, by_run = LabelPlaces(sets, scope), RunPlaces(sets, scope, collection.seedless)
     found: dict[tuple[str, int | None], dict[Place, Found]] = defaultdict(lambda: defaultdict(Found))
-    for key in layered:
-        if key.split != released_split(key.target, scope.split) or not enters(
-            key._replace(layer=None), scope, Counter()
-        ):
+    for one in layered:
+        key = one.key
+        if key.split != released_split(key.target, scope.split) or not enters(one, scope, Counter(), any_layer=True):
             continue
         owner = key.owner
         places = by_run.list_served(key, owner) if isinstance(owner, str) else by_label.find(key, owner)
         for row, seed in places or ():
-            found[key.target, key.layer][row, key.target].add(key, seed, collection)
-    return {place: Selection(by_label.rows, dict(one), (), (), frozenset()) for place, one in found.items()}
+            found[key.target, key.layer][row, key.target].add(one, seed)
+    return {place: Selection(by_label.rows, dict(own), (), (), frozenset()) for place, own in found.items()}
 
 
-def enters(key: ResultKey, scope: Scope, left_out: Counter[str]) -> bool:
-    """Whether a score can be in this table at all. A run of the plan may be one of another layer."""
+def enters(one: ScoreSet, scope: Scope, left_out: Counter[str], any_layer: bool = False) -> bool:
+    """Whether scores can be in this table at all. A run of the plan may be one of another layer."""
+    key = one.key
     by_label = isinstance(key.owner, RowKey)
-    if key.stage != "target" or (by_label and key.layer is not None):
+    if key.stage != "target" or (by_label and key.layer is not None and not any_layer):
         return False
     if key.suite != scope.suite:
-        left_out[f"suite {key.suite}"] += 1
+        left_out[f"suite {key.suite}"] += one.count
         return False
     if by_label and scope.seeds is not None and key.seed is not None and key.seed not in scope.seeds:
-        left_out[f"seed {key.seed}, not in the grid"] += 1
+        left_out[f"seed {key.seed}, not in the grid"] += one.count
         return False
     return True
 
@@ -115,10 +116,10 @@ def enters(key: ResultKey, scope: Scope, left_out: Counter[str]) -> bool:
 class LabelPlaces:
     """Cells by the labels in metric files; `rows` are all rows there are, with those that the grid names."""
 
-    def __init__(self, keys: Iterable[ResultKey], scope: Scope) -> None:
+    def __init__(self, sets: Iterable[ScoreSet], scope: Scope) -> None:
         self.scope = scope
         self.agreeing: dict[RowKey, list[RowKey]] = defaultdict(list)
-        labelled = [(key.owner, key.target) for key in keys if isinstance(key.owner, RowKey)]
+        labelled = {(one.key.owner, one.key.target) for one in sets if isinstance(one.key.owner, RowKey)}
         self.own = {place for place in labelled if not is_shared(*place)}
         firm = {row for row, _ in self.own} | set(scope.rows)
         for row in firm:
@@ -130,7 +131,7 @@ class LabelPlaces:
         """Rows that differ from `row` in nothing but target settings of their own."""
         return self.agreeing.get(drop_settings(row, TARGET_PARTS), [])
 
-    def find(self, key: ResultKey, row: RowKey) -> list[tuple[RowKey, Seed]] | None:
+    def find(self, key: SetKey, row: RowKey) -> list[tuple[RowKey, Seed]] | None:
         """Rows and seed that a score is for; None where only runs of the plan fill them."""
         rows = [row]
         if is_shared(row, key.target):
@@ -147,7 +148,7 @@ def is_shared(row: RowKey, target: str) -> bool:
 class RunPlaces:
     """Cells of the plan's runs; one without a seed (`seedless`) stands for every seed of a cell that is its alone."""
 
-    def __init__(self, keys: Iterable[ResultKey], scope: Scope, seedless: frozenset[str]) -> None:
+    def __init__(self, sets: Iterable[ScoreSet], scope: Scope, seedless: frozenset[str]) -> None:
         self.scope, self.seedless = scope, seedless
         self.served: dict[str, dict[RowKey, set[Seed]]] = defaultdict(lambda: defaultdict(set))
         for row, targets in scope.runs.items():
@@ -155,11 +156,11 @@ class RunPlaces:
                 for seed, run in runs.items():
                     self.served[run][row].add(seed)
         self.layers: dict[tuple[str, str], set[int | None]] = defaultdict(set)
-        for key in keys:
-            if isinstance(key.owner, str):
-                self.layers[key.owner, key.target].add(key.layer)
+        for one in sets:
+            if isinstance(one.key.owner, str):
+                self.layers[one.key.owner, one.key.target].add(one.key.layer)
 
-    def find(self, key: ResultKey, run: str) -> list[tuple[RowKey, Seed]]:
+    def find(self, key: SetKey, run: str) -> list[tuple[RowKey, Seed]]:
         """Rows and seeds that a run fills in the main table."""
         places = self.list_served(key, run)
         if key.layer is None or len(self.layers[run, key.target]) == 1:
@@ -168,7 +169,7 @@ class RunPlaces:
         asked = f"retrieval.layer={key.layer}"
         return [(row, seed) for row, seed in places if asked in split_variant(row.variant)]
 
-    def list_served(self, key: ResultKey, run: str) -> list[tuple[RowKey, Seed]]:
+    def list_served(self, key: SetKey, run: str) -> list[tuple[RowKey, Seed]]:
         """Rows and seeds that a run is for, those of another target of its training included."""
         places: list[tuple[RowKey, Seed]] = []
         for row, seeds in self.served[run].items():

@@ -11,7 +11,7 @@ from aggregate.evidence.statistics import Estimate, estimate
 from aggregate.scores.averages import name_seeds, seed_order
 from aggregate.scores.columns import METRIC_TITLES
 from aggregate.scores.main_table import MIXED_RECIPES, TableRow
-from aggregate.scores.merging import ResultKey, Seed
+from aggregate.scores.merging import ScoreSet, Seed
 from aggregate.scores.variants import drop_settings
 from aggregate.sheets.main_sheet import describe_suite, part
 from aggregate.sheets.sheet import MISSING, Numbering, Sheet, ShownBlock, ShownCell, ShownRow, show_number
@@ -20,6 +20,7 @@ from stilts.results import RowKey
 from stilts.tasks.catalogue import INTERMEDIATES
 
 PRIMARY = "primary"
+ENGLISH = "en"
 # An encoder is shared by rows that differ in what comes after it, and carries the labels of the first of them.
 LATER_PARTS = ("target.", "retrieval.")
 EARLIER_PHASE = "not scored after the last phase; its own phase is the row of that shorter sequence"
@@ -38,11 +39,13 @@ class Scores:
     def found(self) -> bool:
         return bool(self.by_seed or self.conflicts)
 
-    def add(self, key: ResultKey, metrics: Mapping[str, float] | None, recipes: Mapping[str, str]) -> None:
-        """A file's figures; two sets of them that disagree on a seed are a conflict."""
-        if metrics is None or self.by_seed.setdefault(key.seed, dict(metrics)) != metrics:
-            self.conflicts.add(key.seed)
-        self.recipes |= recipes.keys()
+    def add(self, one: ScoreSet) -> None:
+        """The figures of English; two sets of them that disagree on a seed are a conflict."""
+        seed = one.key.seed
+        metrics = {name: numbers[ENGLISH] for name, numbers in one.numbers.items() if ENGLISH in numbers}
+        if not metrics or self.by_seed.setdefault(seed, metrics) != metrics:
+            self.conflicts.add(seed)
+        self.recipes |= one.recipes.keys()
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,15 @@ def find_scores(study: Study) -> Found:
     """Dev scores of stage `intermediate` by the row of their labels and by task, in the suite and seeds of the grid."""
     found: Found = defaultdict(Scores)
     collection, scope = study.collection, study.scope
-    for key in (*collection.metrics, *collection.conflicts):
+    for one in collection.sets:
+        key = one.key
         wanted = scope.seeds is None or key.seed is None or key.seed in scope.seeds
-        english_dev = key.stage == "intermediate" and (key.language, key.split) == ("en", "dev")
-        if not english_dev or key.suite != scope.suite or not wanted:
+        english = ENGLISH in one.conflicts or any(ENGLISH in numbers for numbers in one.numbers.values())
+        if key.stage != "intermediate" or key.split != "dev" or key.suite != scope.suite or not (wanted and english):
             continue
         assert isinstance(key.owner, RowKey), "only runs of targets are known by their names"
-        metrics, recipes = collection.metrics.get(key), collection.recipes[key]
         for row, bare in ((key.owner, False), (drop_settings(key.owner, LATER_PARTS), True)):
-            found[row, key.target, bare].add(key, metrics, recipes)
+            found[row, key.target, bare].add(one)
     return dict(found)
 
 

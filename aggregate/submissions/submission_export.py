@@ -16,7 +16,7 @@ from pathlib import Path
 from aggregate.scores.expectation import GRID_IN_RESULTS, Expected, find_expected, suite_targets
 from aggregate.scores.main_table import row_order, shorten_models
 from aggregate.scores.merging import Seed
-from aggregate.scores.metric_files import stands
+from aggregate.scores.standing import stands
 from aggregate.scores.variants import name_rows
 from aggregate.submissions.predictions import judge_predictions, list_predictions, read_predictions
 from aggregate.submissions.submission_files import file_name

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from aggregate.tables import main
+from aggregate.scores import metric_files, reading_cache
+from aggregate.tables import MAX_TOLD, main
 from tests.aggregate.metric_tree import MNLI, make_document, make_metrics, read_table, write_document, write_task
 
 
@@ -87,8 +88,9 @@ class Told:
     strict: int
 
 
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+@pytest.fixture(scope="module", params=["cold", "warm"])
+def told(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Told:
+    """What is said of a first reading, and of one from the cache that an earlier one has left."""
     folder = tmp_path_factory.mktemp("damage")
     results, out = folder / "results", folder / "out"
     write_task(results, "pawsx", 80.0)
@@ -96,12 +98,25 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     for kind, (content, _) in DAMAGE.items():
         text = content if isinstance(content, str) else json.dumps(content)
         (results / "runs" / f"{kind}.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setattr(reading_cache, "LEAST_FILES", 0)
+        patch.setattr(metric_files, "TICK_NS", 0)
+        options = ["--no-cache"] if request.param == "cold" else []
+        if request.param == "warm":
+            tabulate_quietly(results, folder / "before")
+            patch.setattr(metric_files.MetricFiles, "_read_one", None)  # nothing is opened again
+        code, said = tabulate_quietly(results, out, *options)
+        strict, _ = tabulate_quietly(results, folder / "strict", "--strict", *options)
+    assert code == 0
+    lines = said.partition("expected cells")[0].splitlines()
+    return Told(read_table(out), (out / "main.md").read_text().splitlines(), lines, strict)
+
+
+def tabulate_quietly(results: Path, out: Path, *options: str) -> tuple[int, str]:
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-        assert main(["--results", str(results), "--out", str(out)]) == 0
-        strict = main(["--results", str(results), "--out", str(folder / "strict"), "--strict"])
-    said = errors.getvalue().partition("expected cells")[0].splitlines()
-    return Told(read_table(out), (out / "main.md").read_text().splitlines(), said, strict)
+        return main(["--results", str(results), "--out", str(out), *options]), errors.getvalue()
 
 
 def test_every_kind_of_damage_is_one_finding_and_the_neighbours_keep_their_numbers(told: Told) -> None:
@@ -212,3 +227,34 @@ def test_nothing_but_damage_is_an_error_that_names_the_damage(
     assert main(["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 2
     assert "000000.json: language 'xx'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_thousands_of_findings_fit_a_terminal_and_stand_in_the_notes(tmp_path: Path) -> None:
+    results, many = tmp_path / "results", 2_000
+    write_task(results, "pawsx", 80.0)
+    (results / "copies").mkdir()
+    for number in range(many):
+        kind = number % 4
+        text = json.dumps(document(seed=number) | ({"sed": 3} if kind == 0 else {}))
+        (results / "copies" / f"{number}.json").write_text(text)
+        if kind == 1:
+            (results / "copies" / f"{number}.again.json").write_text(text)
+        elif kind == 2:
+            (results / "copies" / f"{number}.other.json").write_text(text.replace("12.5", "13.5"))
+    code, errors = tabulate_quietly(results, tmp_path / "out", "--no-cache")
+    lines = [line for line in errors.splitlines() if line.startswith("finding: ")]
+    noted = [line for line in (tmp_path / "out" / "main.md").read_text().splitlines() if line.startswith("- copies/")]
+    assert (code, len(lines)) == (0, MAX_TOLD)
+    assert len(noted) == many * 3 // 4
+    assert f"and {len(noted) - MAX_TOLD:,} findings more, all of them in {tmp_path / 'out' / 'main.md'}" in errors
+
+
+def test_a_finding_about_thousands_of_files_names_the_first_of_them(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_task(results, "pawsx", 80.0)
+    for _ in range(100):
+        write_document(results / "copies", document(seed=None))
+    _, _, notes = tabulate(results)
+    [line] = [line for line in notes.splitlines() if "seed null beside seeds 1" in line]
+    assert "copies/000019.json and 80 files more: " in line
+    assert "copies/000020.json" not in line

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import json
 import math
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregate.scores.merging import Metric
-from aggregate.scores.metric_files import MetricFiles
+from aggregate.scores.metric_files import MetricFiles, condense_done
+from aggregate.scores.readings import DAMAGED, NOTHING, SCORE, STRANGE, Columns, Label, Spot, Tables
 from stilts.results import parse_metric_file, row_key
 
 SOUND: dict[str, Any] = {
@@ -33,6 +35,20 @@ SOUND: dict[str, Any] = {
     "examples": 100,
     "provenance": {"recipe": "12345678"},
 }
+
+
+class Said(NamedTuple):
+    """What a file says, or why it says nothing."""
+
+    kind: int
+    text: str = ""
+    label: Label | None = None
+    spot: Spot | None = None
+    metrics: dict[str, float] | None = None
+    recipe: str = ""
+    caveat: str = ""
+
+
 values = st.one_of(
     st.none(),
     st.booleans(),
@@ -61,35 +77,83 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
-def plainly(content: bytes) -> Metric | str | None:
+def plainly(content: bytes) -> Said:
     try:
         model = parse_metric_file(content)
     except ValueError as error:
-        return str(error)
-    return None if model is None else Metric.of(model, row_key(model))
+        return Said(DAMAGED, text=str(error))
+    if model is None:
+        return Said(NOTHING)
+    label = Label(model.run, row_key(model), model.suite, model.stage, model.seed)
+    spot = Spot(model.target, model.language, model.split, model.layer)
+    recipe, caveat = model.provenance.get("recipe"), model.provenance.get("caveat")
+    return Said(
+        SCORE, "", label, spot, model.metrics, recipe if isinstance(recipe, str) else "", str(caveat) if caveat else ""
+    )
 
 
-def fast(files: MetricFiles, content: bytes) -> Metric | str | None:
-    try:
-        return files._parse(content)
-    except ValueError as error:
-        return str(error)
+def quickly(contents: list[bytes]) -> list[Said]:
+    """What one reader says of these files, one after the other; a target or language that is not known is not its
+    parsing's business."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"{number}.json" for number in range(len(contents))]
+        for name, content in zip(names, contents, strict=True):
+            Path(folder, name).write_bytes(content)
+        files = MetricFiles(folder, Tables())
+        columns = files.read([("", names)])
+    return [show(columns, files.tables, number) for number in range(len(contents))]
 
 
+def show(columns: Columns, tables: Tables, number: int) -> Said:
+    texts = [*tables.texts.values, ""]
+    kind = SCORE if columns.kind[number] == STRANGE else int(columns.kind[number])
+    if kind != SCORE:
+        return Said(kind, text=texts[columns.text[number]])
+    names = tables.metrics.values[columns.metrics[number]]
+    first = int(columns.first[number])
+    values = columns.values[first : first + len(names)].tolist()
+    return Said(
+        SCORE,
+        "",
+        tables.labels.values[columns.label[number]],
+        tables.spots.values[columns.spot[number]],
+        dict(zip(names, values, strict=True)),
+        texts[columns.recipe[number]],
+        texts[columns.caveat[number]],
+    )
+
+
+@settings(deadline=None)
 @given(documents())
 def test_a_reader_that_knows_the_run_says_the_same(document: dict[str, Any]) -> None:
-    files = MetricFiles(Path())
-    sound = json.dumps(SOUND).encode()
-    assert fast(files, sound) == plainly(sound) == fast(files, sound)
-    content = json.dumps(document).encode()
-    for _ in range(2):
-        found, expected = fast(files, content), plainly(content)
-        assert found == expected
-        if isinstance(found, Metric) and isinstance(expected, Metric):
-            assert [type(value) for value in found] == [type(value) for value in expected]
-            assert [type(value) for value in found.metrics.values()] == [float] * len(found.metrics)
+    sound, content = json.dumps(SOUND).encode(), json.dumps(document).encode()
+    contents = [sound, sound, content, content, sound]
+    found, expected = quickly(contents), [plainly(one) for one in contents]
+    assert found == expected
+    for one, other in zip(found, expected, strict=True):
+        if one.label and other.label and one.spot and other.spot:
+            parts, others = (*one.label, *one.spot), (*other.label, *other.spot)
+            assert [type(part) for part in parts] == [type(part) for part in others]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=30))
 def test_bytes_that_are_no_metric_file_are_answered_alike(content: bytes) -> None:
-    assert fast(MetricFiles(Path()), content) == plainly(content)
+    assert quickly([content]) == [plainly(content)]
+
+
+@pytest.mark.parametrize(
+    ("content", "facts"),
+    [
+        (b'{"output": "x", "needs": {"a": "y"}, "facts": {"tokens": 5}}', {"output": "x", "needs": {"a": "y"}}),
+        (b'{"output": "x", "earlier": ["\\ud800"], "seconds": NaN}', {"output": "x", "earlier": ["\ud800"]}),
+        (b'{"output": "x"', None),
+        (b"[1]", None),
+        (b"\xff", None),
+        (b"", None),
+    ],
+)
+def test_of_a_marker_the_facts_are_kept_that_say_whether_scores_stand(
+    content: bytes, facts: dict[str, Any] | None
+) -> None:
+    assert json.loads(condense_done(content)) == facts

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -188,13 +187,3 @@ def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     for word in ("--results", "--strict", "main_detail.csv", "exit code", "examples", "stilts.metrics/"):
         assert word in text
-
-
-def test_two_thousand_files_take_seconds(tmp_path: Path) -> None:
-    for row in range(13):
-        intermediate = MNLI | {"tasks": [f"task{row}"]} if row else MNLI | {"mode": "none", "tasks": []}
-        write_row(tmp_path / "results", 50.0 + row, intermediate=intermediate)
-    assert sum(1 for _ in (tmp_path / "results").rglob("*.json")) > 2000
-    start = time.perf_counter()
-    assert run_main(tmp_path / "results", tmp_path / "out") == 0
-    assert time.perf_counter() - start < 10

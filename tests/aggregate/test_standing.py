@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aggregate.scores.metric_files import stands
+from aggregate.scores.standing import stands
 from stilts.runs import write_json
 
 
