@@ -60,7 +60,7 @@ what it writes (each table as .csv at full precision, .tex and .md; none where t
   bootstrap        with --bootstrap N: the main table with intervals over examples, from the predictions that the
                    plan's runs have stored: about these trained models, not about other seeds
   languages/       per target: every row by language, and means by script, family and pre-training size
-  figures/         scaling curves and the transfer map as .pdf and .svg
+  figures/         as .pdf and .svg: scaling curves, the transfer map, dots by language, curves over layers
   The .tex files are for \\input and need \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}.
 
 how to read it

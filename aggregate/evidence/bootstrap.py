@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 RESAMPLES = 1000
 BLOCK_BYTES = 64 << 20  # of the matrix of counts; a set of 10,000 examples takes one block
+DRAWS_AT_ONCE = 1 << 16  # small sets are drawn several times in one call
 EXACT_IN_FLOAT32 = 1 << 24
 
 Array = npt.NDArray[np.float64]
@@ -42,7 +43,7 @@ def resample_sums(draws: str, values: Numbers, resamples: int = RESAMPLES) -> Ar
     the same name and number of examples.
     """
     assert len(values), "a set without examples"
-    exact = np.array_equal(values, np.floor(values)) and np.abs(values).max() * len(values) < EXACT_IN_FLOAT32
+    exact = np.array_equal(values, np.floor(values)) and float(np.abs(values).max()) * len(values) < EXACT_IN_FLOAT32
     columns = np.ascontiguousarray(values, dtype=np.float32 if exact else np.float64)
     blocks = [counts @ columns for counts in _draw_counts(draws, len(values), resamples, columns.dtype)]
     return np.concatenate(blocks).astype(np.float64)
@@ -54,8 +55,11 @@ def _draw_counts(draws: str, examples: int, resamples: int, dtype: npt.DTypeLike
     rows = max(1, BLOCK_BYTES // (examples * np.dtype(dtype).itemsize))
     for start in range(0, resamples, rows):
         counts = np.empty((min(rows, resamples - start), examples), dtype)
-        for row in counts:
-            row[:] = np.bincount(generator.integers(0, examples, examples), minlength=examples)
+        several = max(1, DRAWS_AT_ONCE // examples)
+        for first in range(0, len(counts), several):
+            part = counts[first : first + several]
+            drawn = generator.integers(0, examples, part.shape) + np.arange(len(part))[:, None] * examples
+            part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
         yield counts
 
 

@@ -27,7 +27,7 @@ from stilts.runs import RunFolder
 from stilts.tasks.catalogue import TARGET_ORDER, task_family, training_of
 
 PARALLEL = ("xnli", "pawsx", "xquad", "mlqa")  # mlqa: a question stands in some of its languages
-RUNS_AT_ONCE = 64  # of one target, in memory: 0.3 GB for XTREME's largest dev sets, those of panx
+RUNS_AT_ONCE = 128  # of one target, in memory: 0.3 GB for XTREME's largest dev sets, those of panx
 
 Places = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]

@@ -27,8 +27,10 @@ Numbers = npt.NDArray[Any]
 @dataclass(frozen=True)
 class ExampleScores:
     """Rows of one run's file, those of some languages. `sums` [rows, metrics + 1] are the numerators of the target's
-    headline metrics and, last, their common denominator. An id is that of what is drawn: an example, or of mined pairs
-    their foreign sentence, which may stand in several rows."""
+    headline metrics and, last, their common denominator, 16-bit integers where all are counts.
+
+    An id is that of what is drawn: an example, or of mined pairs their foreign sentence, which may stand in several
+    rows."""
 
     languages: pa.Array
     ids: pa.Array
@@ -80,10 +82,10 @@ def name_columns(target: str) -> tuple[str, ...]:
 
 def read_sums(table: pa.Table, target: str) -> ExampleScores:
     if task_family(target) == "tagging":
-        right, gold, predicted = (to_numbers(table[name], np.float32) for name in CHUNKS)
+        right, gold, predicted = (to_numbers(table[name], np.uint16) for name in CHUNKS)
         sums = np.stack([2 * right, gold + predicted], axis=1)
     else:
-        kind = np.float64 if task_family(target) == "span" else np.float32  # a question's F1 is a fraction
+        kind = np.float64 if task_family(target) == "span" else np.uint16  # a question's F1 is a fraction
         means = [to_numbers(table[MEANS[metric]], kind) for metric in headline_metrics(target)]
         sums = np.stack([*means, np.ones(len(table), kind)], axis=1)
     return ExampleScores(one_piece(table["language"]), one_piece(table["id"]), sums)
@@ -96,7 +98,7 @@ def read_pairs(table: pa.Table) -> ExampleScores:
     counted = pa.array(gold | predicted)
     sums = np.stack([2.0 * (gold & predicted), 1.0 * gold + predicted], axis=1)[gold | predicted]
     languages, ids = (one_piece(table[name].filter(counted)) for name in ("language", "foreign_id"))
-    return ExampleScores(languages, ids, sums.astype(np.float32))
+    return ExampleScores(languages, ids, sums.astype(np.uint16))
 
 
 def to_numbers(column: pa.ChunkedArray, kind: npt.DTypeLike) -> Numbers:
