@@ -21,6 +21,7 @@ from aggregate.sheets.sheet import (
     list_figures,
     show_interval,
     show_number,
+    show_p,
 )
 from aggregate.study import Study
 
@@ -102,10 +103,6 @@ def show_measured(judgement: Judgement) -> tuple[str, str, str]:
         return MISSING, MISSING, MISSING
     interval = show_interval(found) or MISSING
     return show_number(found.mean, signed=True), interval, f"{found.n} {found.unit}{'s' if found.n > 1 else ''}"
-
-
-def show_p(p: float | None) -> str:
-    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def shorten(text: str) -> str:

@@ -132,6 +132,11 @@ def show_interval(found: Interval | None, signed: bool = True) -> str:
     return f"{show_number(found.low, signed)} to {show_number(found.high, signed)}"
 
 
+def show_p(p: float | None) -> str:
+    """Three decimals; a smaller one as such."""
+    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def list_figures(found: Estimate | None, *names: str) -> dict[str, object]:
     """Figures of an estimate for a CSV, at full precision; None where there are none."""
     return {name: getattr(found, name, None) for name in names}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from aggregate.study import read_study
+from aggregate.tables import main
 from aggregate.writing.drawings.languages import draw_languages
 from aggregate.writing.drawings.layers import draw_layers
 from aggregate.writing.figures import draw_figures
@@ -66,6 +67,14 @@ def test_a_study_of_a_baseline_has_its_languages_alone(tmp_path: Path) -> None:
     assert set(dict(draw_figures(read_study(tmp_path)))) == {
         f"figures/languages-xnli.{kind}" for kind in ("pdf", "svg")
     }
+
+
+def test_figures_are_written_beside_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregate.tables.draw_figures", draw_figures)
+    write_task(tmp_path / "results", "xnli", 70.0)
+    assert main(["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
+    drawn = dict(draw_figures(read_study(tmp_path / "results")))
+    assert drawn and all((tmp_path / "out" / name).read_bytes() == content for name, content in drawn.items())
 
 
 def read_dots(results: Path, name: str) -> list[dict[str, list[float]]]:
