@@ -211,8 +211,8 @@ def write_caption(table: MainTable, targets: list[str]) -> str:
     return (
         f"Main table: {describe_suite(table)}development scores in percent. The first row of a block is the baseline "
         f"in absolute values, the other rows are differences to it, paired by seed ({count} per cell). A score is the "
-        f"mean over the languages of the task{describe_one_set(targets)}. Avg is the mean of the nine tasks, F1 and EM "
-        "counting half each."
+        f"mean over the languages of the task, which are fixed{describe_one_set(targets)}. Avg is the mean of the nine "
+        "tasks, F1 and EM counting half each."
     )
 
 
