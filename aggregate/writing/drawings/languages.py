@@ -97,7 +97,7 @@ def draw_panel(study: Study, panel: Axes, rows: Sequence[TableRow], column: Colu
         panel.plot(
             [score for score, _ in known],
             [y for _, y in known],
-            label=shorten_name(row.name),
+            label=shorten_name(row),
             markersize=4 if index else 8,
             markeredgewidth=0.8 if index else 1.4,
             markerfacecolor="none",  # what lies below stays visible

@@ -75,7 +75,7 @@ def draw_curve(panel: Axes, row: TableRow, by_layer: Mapping[int, LayerCell], st
     panel.plot(
         list(known),
         [cell.value or 0.0 for cell in known.values()],
-        label=shorten_name(row.name),
+        label=shorten_name(row),
         markersize=3,
         linewidth=1,
         **style,

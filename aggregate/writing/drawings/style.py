@@ -18,7 +18,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 BASELINE: dict[str, Any] = {"color": "#000000", "marker": "|", "linestyle": "-"}
 MOST_ROWS = len(COLOURS)
-NAME_WIDTH = 36  # characters of a row's name in a legend
+NAME_WIDTH = 32  # characters of a row's name in a legend
 STYLE: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -54,8 +54,14 @@ def choose_rows(
     return [row for row in rows if row in first], said
 
 
-def shorten_name(name: str) -> str:
-    return name if len(name) <= NAME_WIDTH else f"{name[: NAME_WIDTH - 3]}..."
+def shorten_name(row: TableRow) -> str:
+    """A name for a legend: of long ones the beginning, and what else tells rows apart."""
+    if len(row.name) <= NAME_WIDTH:
+        return row.name
+    count, key = len(row.key.tasks), row.key
+    told = [f"{count} tasks"] * (count > 1) + ["mlm"] * key.mlm + ["translated"] * key.translated
+    tail = f"... ({', '.join(told)})" if told else "..."
+    return row.name[: NAME_WIDTH - len(tail)] + tail
 
 
 def leave_room(figure: Figure, left: float, right: float, top: float, bottom: float) -> None:
