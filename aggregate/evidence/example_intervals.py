@@ -10,6 +10,7 @@ import numpy as np
 
 from aggregate.evidence.bootstrap import Array, interval
 from aggregate.evidence.example_samples import Samples, find_runs
+from aggregate.evidence.statistics import NO_SPREAD
 from aggregate.scores.columns import AVERAGE, COLUMNS, TARGET_TITLES, Column, list_columns
 from aggregate.scores.expectation import Scope
 from aggregate.scores.main_table import TableRow
@@ -25,7 +26,7 @@ UNPLANNED = "no run of the plan behind it"
 @dataclass(frozen=True)
 class ExampleInterval:
     """A cell's value with its interval over examples, the trained models as they are. `drawn` are the resamples;
-    `reason` says why there are none, `runs` are those that it names."""
+    `reason` says why there is no interval, `runs` are those that it names."""
 
     value: float | None
     low: float | None = None
@@ -97,5 +98,8 @@ def judge_average(row: TableRow, cells: Mapping[str, ExampleInterval]) -> Exampl
 
 
 def summarise(value: float, drawn: Array) -> ExampleInterval:
+    """Without an interval where no resample differs: that so many examples agree is no proof that all would."""
+    if np.ptp(drawn) <= NO_SPREAD:
+        return ExampleInterval(value, drawn=drawn, reason="all resamples equal: no interval over examples")
     low, high = interval(drawn)
     return ExampleInterval(value, float(low), float(high), drawn)

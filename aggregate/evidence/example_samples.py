@@ -212,6 +212,9 @@ class Source:
 def resample_group(group: Group, numerators: Numbers, denominators: Numbers, resamples: int) -> Iterator[Array]:
     """[resamples, runs] of each language of a group, on the same draws."""
     for rows, units in group.members.values():
+        if not group.units:  # no run has mined a pair here, and there is none to find
+            yield np.zeros((resamples, numerators.shape[1]))
+            continue
         above, below = (add_up(sums[rows], units, group.units) for sums in (numerators, denominators))
         yield resample_ratios(group.draws, above, below, resamples)
 

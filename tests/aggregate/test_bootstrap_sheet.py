@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from aggregate.evidence import bootstrap
+from aggregate.evidence import bootstrap, example_samples
+from aggregate.evidence.example_samples import Group, resample_group
 from aggregate.sheets.bootstrap_sheet import build_bootstrap_sheet
 from aggregate.study import read_study
 from aggregate.tables import main
@@ -201,6 +202,19 @@ def test_order_of_rows_and_runs_changes_nothing(copy: Path, study: Path) -> None
     assert {place: line for place, line in after.items() if place[0] in MODELS} == before
 
 
+def test_number_of_runs_in_memory_changes_nothing(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run_tables(study)
+    monkeypatch.setattr(example_samples, "RUNS_AT_ONCE", 1)
+    assert run_tables(study) == before
+
+
+def test_set_without_any_pair_scores_nothing() -> None:
+    none = np.zeros(0, np.int64)
+    group = Group("bucc2018 de", 0, {"de": (none, none)})
+    (samples,) = resample_group(group, np.zeros((0, 2)), np.zeros((0, 2)), 5)
+    assert samples.tolist() == [[0.0, 0.0]] * 5
+
+
 def test_same_input_same_bytes_and_another_prediction_another_digest(copy: Path) -> None:
     heads = []
     for number in range(3):
@@ -272,6 +286,15 @@ def test_predictions_that_give_another_figure_are_not_used(copy: Path) -> None:
         path.write_text(json.dumps(document))
     line = run_tables(copy)["mnli", "xnli"]
     assert "where the metric files give" in line["reason"] and not line["low_examples"]
+
+
+def test_models_that_differ_nowhere_get_no_interval(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_study(results, {"none": 1.0, "single mnli": 1.0}, ["xnli", "pawsx"])
+    lines = run_tables(results)
+    for place in (("xlm-roberta-large", "xnli"), ("mnli", "xnli"), ("mnli", "avg")):
+        assert lines[place]["reason"] == "all resamples equal: no interval over examples"
+        assert lines[place]["value"] and not lines[place]["low_examples"]
 
 
 def test_row_of_no_planned_run_is_named(copy: Path) -> None:
