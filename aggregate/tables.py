@@ -16,6 +16,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from aggregate.evidence.claims import CLAIMS
+from aggregate.report.page import build_report
 from aggregate.scores.expectation import GRID_IN_RESULTS
 from aggregate.sheets.bootstrap_sheet import build_bootstrap_sheet
 from aggregate.sheets.choice_sheet import build_choice_sheet
@@ -61,6 +62,8 @@ what it writes (each table as .csv at full precision, .tex and .md; none where t
                    plan's runs have stored: about these trained models, not about other seeds
   languages/       per target: every row by language, and means by script, family and pre-training size
   figures/         as .pdf and .svg: scaling curves, the transfer map, dots by language, curves over layers
+  report.html      all of it on one page that opens from disk: what the numbers say in sentences, what is there and
+                   what is missing, tables to sort and filter, and the runs behind every cell with their logs
   The .tex files are for \\input and need \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}.
 
 how to read it
@@ -155,6 +158,7 @@ def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]
     if slopes := list(list_slopes(study)):
         texts["scaling_slopes.csv"] = write_csv(slopes)
     contents = {name: text.encode() for name, text in texts.items()} | dict(draw_figures(study))
+    contents["report.html"] = build_report(study, sheets, contents, out)
     for name, content in contents.items():
         try:
             write_bytes(out / name, content)

@@ -7,7 +7,7 @@ import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aggregate.scores.merging import Finding, Groups, ResultKey, find_stray_seeds, list_recipes, merge, result_key
@@ -25,7 +25,7 @@ class Collection:
     `recipes` are those that the files of a key carry, each with one file. `seedless` are planned runs whose files
     have no seed, `outcomes` says how planned runs without metrics ended. `caveats` are the reasons, by target, why its
     scores are not comparable with published ones. `files` counts metric files, broken ones included; `digest` is a
-    SHA-256 over their sorted contents.
+    SHA-256 over their sorted contents. `runs` are those that files of no planned run name, by key.
     """
 
     metrics: dict[ResultKey, dict[str, float]]
@@ -37,6 +37,7 @@ class Collection:
     findings: tuple[Finding, ...]
     files: int
     digest: str
+    runs: Mapping[ResultKey, tuple[str, ...]] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -77,6 +78,7 @@ def collect(results: Path, planned: Mapping[str, Set[str]]) -> Collection:
         findings=tuple(sorted(findings)),
         files=len(files.digests),
         digest=hashlib.sha256("\n".join(sorted(files.digests)).encode()).hexdigest(),
+        runs={key: tuple(metric.run for _, metric in group) for key, group in groups.items() if key not in by_run},
     )
 
 

@@ -81,7 +81,7 @@ def test_nothing_is_left_but_the_tables(tmp_path: Path, monkeypatch: pytest.Monk
     run_main(tmp_path / "results", tmp_path / "deep" / "out")
     sheets = {f"{name}.{kind}" for name in ("claims", "scaling", "transfer") for kind in ("csv", "md", "tex")}
     written = {path.name for path in (tmp_path / "deep" / "out").iterdir()}
-    assert written == {*FILES, *sheets, "scaling_slopes.csv", "figures", "languages", *XTREME}
+    assert written == {*FILES, *sheets, "scaling_slopes.csv", "figures", "languages", "report.html", *XTREME}
 
 
 def test_out_that_is_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

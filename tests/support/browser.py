@@ -20,7 +20,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000
 
 
 @dataclass
