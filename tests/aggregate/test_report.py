@@ -173,7 +173,7 @@ def test_sentences_say_what_the_numbers_say(tmp_path: Path) -> None:
         assert f"{told} (95 % interval {low:+.1f} to {high:+.1f}, 3 seeds" in text
         assert f"Published: +8.2, which the interval {inside}." in text[text.index(told) :][:300]
     assert "? Cannot tell ccg helps. Nothing could be measured. Published: +8.2. Missing to tell: no row ccg." in text
-    assert "Of 4 claims 1 hold, 1 do not hold, 2 cannot be told." in text
+    assert "Of 4 claims 1 holds, 1 does not hold, 2 cannot be told." in text
     assert "XNLI: over 1 of 15 languages, not comparable with published numbers." in text
 
 
@@ -273,7 +273,7 @@ def test_figures_stand_in_the_page_with_ids_of_their_own(tmp_path: Path) -> None
     figures = {name: svg for name, svg in draw_figures(read_study(tmp_path / "runs")) if name.endswith(".svg")}
     bodies = [inline_svg(name, svg.decode()) for name, svg in figures.items()]
     ids = [name for body in bodies for name in re.findall(r'\sid="([^"]*)"', body)]
-    assert len(bodies) == 2 and len(ids) == len(set(ids)) > 10
+    assert len(bodies) == 3 and len(ids) == len(set(ids)) > 10
     for body in bodies:
         used = {*re.findall(r'href="#([^"]*)"', body), *re.findall(r"url\(#([^)]*)\)", body)}
         assert used and used <= set(ids)
