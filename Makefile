@@ -22,11 +22,12 @@ test: .venv/dev  ## every test, with a real Slurm where this machine may start o
 torture: .venv/dev  ## every kill that `test` takes a choice of: stage kind x ZeRO stage x signal x moment, by hand
 	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py
 
-bench: .venv/dev  ## ratios in one run: scoring of tags against seqeval 0.0.12, reading of metric files against a bare loop, all tables of ten thousand runs
+bench: .venv/dev  ## ratios in one run: tags against seqeval 0.0.12, metric files against a bare loop, all tables of ten thousand runs, bootstrap against loops
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/seqeval seqeval==0.0.12
 	$(BIN)/python tests/bench/tagging.py .venv/seqeval
 	$(BIN)/python tests/bench/reading.py
 	$(BIN)/python tests/bench/tables.py
+	$(BIN)/python tests/bench/bootstrap.py
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

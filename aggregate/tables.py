@@ -16,9 +16,11 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from aggregate.evidence.claims import CLAIMS
+from aggregate.report.page import build_report
 from aggregate.scores.collection import without_garbage_collection
 from aggregate.scores.expectation import GRID_IN_RESULTS
 from aggregate.scores.reading_cache import open_cache
+from aggregate.sheets.bootstrap_sheet import build_bootstrap_sheet
 from aggregate.sheets.choice_sheet import build_choice_sheet
 from aggregate.sheets.claims_sheet import build_claims_sheet
 from aggregate.sheets.cost_sheet import build_cost_sheet
@@ -60,8 +62,12 @@ what it writes (each table as .csv at full precision, .tex and .md; none where t
   intermediate     dev scores of the intermediate tasks themselves
   layers           retrieval by layer, where a sweep has scored them
   cost             hours, tokens, memory and attempts of the runs behind each row, where there is a plan
+  bootstrap        with --bootstrap N: the main table with intervals over examples, from the predictions that the
+                   plan's runs have stored: about these trained models, not about other seeds
   languages/       per target: every row by language, and means by script, family and pre-training size
-  figures/         scaling curves and the transfer map as .pdf and .svg
+  figures/         as .pdf and .svg: scaling curves, the transfer map, dots by language, curves over layers
+  report.html      all of it on one page that opens from disk: what the numbers say in sentences, what is there and
+                   what is missing, tables to sort and filter, and the runs behind every cell with their logs
   The .tex files are for \\input and need \\usepackage{{booktabs}} and \\usepackage[table]{{xcolor}}.
 
 how to read it
@@ -78,6 +84,7 @@ examples
   python aggregate/tables.py --results runs --out tables
   python aggregate/tables.py --results runs --out tables --grid runs/{GRID_IN_RESULTS.as_posix()} --strict
   python aggregate/tables.py --results runs --out tables --claims mine.yaml
+  python aggregate/tables.py --results runs --out tables --bootstrap 1000
 """
 
 
@@ -119,16 +126,24 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="the claims to check, in place of aggregate/claims.yaml, whose head says how they are written",
     )
     parser.add_argument("--no-cache", action="store_true", help="read every file anew, unchanged ones too")
+    parser.add_argument(
+        "--bootstrap",
+        type=int,
+        metavar="N",
+        help="write the table bootstrap too, from N resamples (1000) of the examples in stored predictions",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with 1 if anything is missing or wrong")
     return parser.parse_args(arguments)
 
 
-def build_sheets(study: Study, claims: Path = CLAIMS) -> list[Sheet]:
-    """Every table that the study has something for, the main table first. Raises UserError where claims are wrong."""
+def build_sheets(study: Study, claims: Path = CLAIMS, resamples: int | None = None) -> list[Sheet]:
+    """Every table that the study has something for, the main table first; `bootstrap` where resamples are asked for.
+    Raises UserError where claims are wrong, or where there is nothing to resample from."""
     judged = build_claims_sheet(study, claims)
     made = [sheet for build in BUILDERS if (sheet := build(study)) is not None]
     main_sheet = build_main_sheet(study.table, study.significance)
     first = [main_sheet, *([judged] if judged else []), *build_xtreme_sheets(study)]
+    made += [build_bootstrap_sheet(study, resamples)] if resamples is not None else []
     return [*first, *made, *build_language_sheets(study)]
 
 
@@ -143,12 +158,14 @@ def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]
     texts: dict[str, str] = {}
     for sheet in sheets:
         texts[f"{sheet.name}.csv"] = write_csv(sheet.records)
-        texts[f"{sheet.name}.tex"] = write_latex(sheet, study.digest)
-        texts[f"{sheet.name}.md"] = write_markdown(sheet, study.digest, findings if sheet.name == "main" else ())
+        digest = sheet.join_digests(study.digest)
+        texts[f"{sheet.name}.tex"] = write_latex(sheet, digest)
+        texts[f"{sheet.name}.md"] = write_markdown(sheet, digest, findings if sheet.name == "main" else ())
     texts["main_detail.csv"] = write_csv(list(list_details(study.table, study.significance)))
     if slopes := list(list_slopes(study)):
         texts["scaling_slopes.csv"] = write_csv(slopes)
     contents = {name: text.encode() for name, text in texts.items()} | dict(draw_figures(study))
+    contents["report.html"] = build_report(study, sheets, contents, out)
     for name, content in contents.items():
         try:
             write_bytes(out / name, content)
@@ -165,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         study = read_study(options.results, options.grid, None if options.no_cache else open_cache(options.results))
-        sheets = build_sheets(study, options.claims)
+        sheets = build_sheets(study, options.claims, options.bootstrap)
         written = write_tables(options.out, study, sheets)
     except UserError as error:
         for problem in error.problems:

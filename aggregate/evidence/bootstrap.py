@@ -8,49 +8,42 @@ is in docs/predictions.md; the arrays here have one row an example and one colum
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-ABOUT = "over examples, about these trained models only"
 RESAMPLES = 1000
 BLOCK_BYTES = 64 << 20  # of the matrix of counts; a set of 10,000 examples takes one block
+DRAWS_AT_ONCE = 1 << 16  # small sets are drawn several times in one call
 EXACT_IN_FLOAT32 = 1 << 24
 
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[Any]  # truth values, integers or floats
 
 
-def resample_means(draws: str, values: Numbers, resamples: int = RESAMPLES) -> Array:
-    """[resamples, models] in percent: accuracy (`correct`), exact match or QA F1 (0 to 1) of [examples, models]."""
-    return 100.0 * resample_sums(draws, values, resamples) / len(values)
+def resample_ratios(draws: str, numerators: Numbers, denominators: Numbers, resamples: int = RESAMPLES) -> Array:
+    """[resamples, models] in percent: sums of `numerators` over sums of `denominators`, both [examples, models].
 
-
-def resample_f1(draws: str, right: Numbers, predicted: Numbers, gold: Numbers, resamples: int = RESAMPLES) -> Array:
-    """[resamples, models] in percent: micro F1 = 2 x right / (predicted + gold), each summed over the examples.
-
-    `right` and `predicted` [examples, models] and `gold` [examples] are numbers of chunks in a sentence (tagging:
-    chunks_right, chunks_predicted, chunks_gold) or of pairs of a foreign sentence (mining, at the stored threshold;
-    sentences in no pair at all may be left out). 0 where there is nothing to find and nothing found.
+    Means (accuracy, exact match, QA F1) have ones below. Micro F1 is 2 x right / (predicted + gold) of each example: of
+    chunks in a sentence, or of pairs of a foreign sentence at the stored threshold (sentences in no pair of any model
+    may be left out). 0 where nothing drawn counts.
     """
-    models = right.shape[1]
-    sums = resample_sums(draws, np.hstack([right, predicted, gold[:, None]]), resamples)
-    found, both = sums[:, :models], sums[:, models:-1] + sums[:, -1:]
-    return np.divide(200.0 * found, both, out=np.zeros_like(found), where=both > 0)
+    models = numerators.shape[1]
+    sums = resample_sums(draws, np.hstack([numerators, denominators]), resamples)
+    above, below = sums[:, :models], sums[:, models:]
+    return np.divide(100.0 * above, below, out=np.zeros_like(above), where=below > 0)
 
 
 def resample_sums(draws: str, values: Numbers, resamples: int = RESAMPLES) -> Array:
     """Sums [resamples, columns] of `values` [examples, columns] over as many examples drawn with replacement.
 
     `draws` names the draws: all columns share them, so models are compared on the same examples, and so do calls with
-    the same name and number of examples. Name them after the set, but sets that are translations of each other
-    (xnli, pawsx, xquad: one id, one question) after the target: their errors go together, and averages over
-    languages would look too sure if each drew for itself.
+    the same name and number of examples.
     """
     assert len(values), "a set without examples"
-    exact = np.array_equal(values, np.floor(values)) and np.abs(values).max() * len(values) < EXACT_IN_FLOAT32
+    exact = np.array_equal(values, np.floor(values)) and float(np.abs(values).max()) * len(values) < EXACT_IN_FLOAT32
     columns = np.ascontiguousarray(values, dtype=np.float32 if exact else np.float64)
     blocks = [counts @ columns for counts in _draw_counts(draws, len(values), resamples, columns.dtype)]
     return np.concatenate(blocks).astype(np.float64)
@@ -62,19 +55,12 @@ def _draw_counts(draws: str, examples: int, resamples: int, dtype: npt.DTypeLike
     rows = max(1, BLOCK_BYTES // (examples * np.dtype(dtype).itemsize))
     for start in range(0, resamples, rows):
         counts = np.empty((min(rows, resamples - start), examples), dtype)
-        for row in counts:
-            row[:] = np.bincount(generator.integers(0, examples, examples), minlength=examples)
+        several = max(1, DRAWS_AT_ONCE // examples)
+        for first in range(0, len(counts), several):
+            part = counts[first : first + several]
+            drawn = generator.integers(0, examples, part.shape) + np.arange(len(part))[:, None] * examples
+            part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
         yield counts
-
-
-def average_sets(sets: Sequence[Array]) -> Array:
-    """The mean over languages (or tasks) at the same number of the resample, [resamples, models]."""
-    return np.asarray(np.mean(sets, axis=0), dtype=np.float64)
-
-
-def contrast(samples: Array, own: Sequence[int], other: Sequence[int]) -> Array:
-    """[resamples]: the mean of the columns `own` (the seeds of a row) minus that of `other` (its baseline's)."""
-    return samples[:, list(own)].mean(axis=1) - samples[:, list(other)].mean(axis=1)
 
 
 def interval(samples: Array, level: float = 0.95) -> tuple[Array, Array]:

@@ -137,12 +137,12 @@ def nested(
     return estimate([math.fsum(inside.values()) / len(inside) for inside in values.values()], outer, level)
 
 
-def estimate_draws(values: Mapping[Outer, Mapping[Seed, float]], sets: int) -> Estimate:
+def estimate_draws(values: Mapping[Outer, Mapping[Seed, float]], sets: int, outer: str = "draw") -> Estimate:
     """As `nested`, for draws of `sets` different sets of tasks. Draws that are all one set (the whole pool) are no
     independent evidence, for a mixture not even several trainings: then the seeds are the unit, each with the mean
     over its draws."""
     if sets > 1:
-        return nested(values)
+        return nested(values, outer)
     by_seed: dict[Seed, list[float]] = {}
     for of_draw in values.values():
         for seed, value in of_draw.items():

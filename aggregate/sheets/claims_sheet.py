@@ -21,6 +21,7 @@ from aggregate.sheets.sheet import (
     list_figures,
     show_interval,
     show_number,
+    show_p,
 )
 from aggregate.study import Study
 
@@ -35,7 +36,7 @@ HEADINGS = (
 )
 NAME_WIDTH, TEXT_WIDTHS = 5.0, (0.0, 0.0, 0.0, 0.0, 0.0, 1.3, 6.0)  # cm
 LONGEST_TEXT = 230  # characters; the whole text is in the CSV
-OUTCOMES = {HOLDS: "hold", FAILS: "do not hold", UNTOLD: "cannot be told"}
+OUTCOMES = {HOLDS: ("holds", "hold"), FAILS: ("does not hold", "do not hold"), UNTOLD: ("cannot be told",) * 2}
 RULES = (
     "A directed claim holds where the 95 % interval over the units lies wholly on the claimed side of 0 (above, "
     "unless the claim says below); it does not hold where the interval lies wholly on the other side, 0 included; else "
@@ -104,10 +105,6 @@ def show_measured(judgement: Judgement) -> tuple[str, str, str]:
     return show_number(found.mean, signed=True), interval, f"{found.n} {found.unit}{'s' if found.n > 1 else ''}"
 
 
-def show_p(p: float | None) -> str:
-    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def shorten(text: str) -> str:
     if len(text) <= LONGEST_TEXT:
         return text
@@ -127,7 +124,8 @@ def list_remarks(judgement: Judgement) -> Iterator[str]:
 
 def write_caption(study: Study, judgements: Sequence[Judgement], adjusted: Mapping[str, float]) -> str:
     outcomes = [judgement.outcome for judgement in judgements]
-    counts = ", ".join(f"{outcomes.count(outcome)} {told}" for outcome, told in OUTCOMES.items())
+    numbers = [(outcomes.count(outcome), told) for outcome, told in OUTCOMES.items()]
+    counts = ", ".join(f"{number} {one if number == 1 else several}" for number, (one, several) in numbers)
     toy = "Toy languages (made up, not XTREME): no verdict says anything about published claims. "
     family = (
         f"p is Holm-adjusted over the {len(adjusted)} claims with a test, * where p < {LEVEL:g}: what stays of the "

@@ -31,6 +31,12 @@ class LayerCell:
 
 def build_layer_sheet(study: Study) -> Sheet | None:
     """Rows with a sweep by layer of each retrieval target; None where there is no sweep."""
+    cells, places = read_layers(study)
+    return write_sheet(study, cells, places) if places else None
+
+
+def read_layers(study: Study) -> tuple[dict[RowKey, dict[Place, LayerCell]], list[Place]]:
+    """The scores of rows with a sweep, and the targets and layers that there are; nothing where there is no sweep."""
     layers = select_layers(study.collection, study.scope)
     layers |= {(target, None): study.selection for target, _ in tuple(layers)}
     places = sorted(layers, key=lambda place: (TARGET_ORDER.index(place[0]), -1 if place[1] is None else place[1]))
@@ -40,7 +46,7 @@ def build_layer_sheet(study: Study) -> Sheet | None:
             if any(list_swept(layers, row.key, target) for target, _ in places):
                 cells[row.key] = {place: make_cell(study, layers, row, block.rows[0], place) for place in places}
     swept = {target for target, _ in places if any(list_swept(layers, row, target) for row in cells)}
-    return write_sheet(study, cells, [place for place in places if place[0] in swept]) if swept else None
+    return cells, [place for place in places if place[0] in swept]
 
 
 def list_swept(layers: Layers, row: RowKey, target: str) -> list[int]:

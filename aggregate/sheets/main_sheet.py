@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import fmean
 from typing import Literal
 
 from aggregate.evidence.significance import Significance
 from aggregate.scores.averages import Cell
-from aggregate.scores.columns import AVERAGE, COLUMNS, METRIC_TITLES, TARGET_TITLES, headline_metrics, list_columns
+from aggregate.scores.columns import AVERAGE, COLUMNS, METRIC_TITLES, TARGET_TITLES, Column, list_columns
 from aggregate.scores.main_table import MainTable, TableRow
 from aggregate.sheets.sheet import (
     MISSING,
@@ -27,19 +26,20 @@ from stilts.tasks.catalogue import ONE_SET_TARGETS, TARGET_ORDER
 
 
 def build_main_sheet(table: MainTable, significance: Significance) -> Sheet:
-    """One column per task (F1/EM together), Avg, and Partial where some row lacks a task."""
+    """One column per task, of QA tasks F1 and EM, then Avg, and Partial where some row lacks a task."""
     with_partial = any(row.average.avg is None for row in table.rows)
     targets = [target for target in TARGET_ORDER if not why_hidden(table, target)]
+    columns = [column for target in targets for column in list_columns(target)]
     numbering = Numbering()
     blocks = []
     for block in table.blocks:
         rows = []
         for row, above in zip(block.rows, (None, *block.rows), strict=False):
-            cells = [show_task(table, row, target, numbering, significance) for target in targets]
+            cells = [show_score(table, row, column, numbering, significance) for column in columns]
             cells += show_average(table, row, with_partial, numbering, significance)
             rows.append(ShownRow(row.name, tuple(cells), part(row, above)))
         blocks.append(ShownBlock(block.title, tuple(rows)))
-    headings = [(TARGET_TITLES[target], show_metrics(target)) for target in targets]
+    headings = list(map(head_column, columns))
     headings += [("Avg", ""), ("Partial", "")][: 2 if with_partial else 1]
     notes = (
         *note_narrow(table),
@@ -108,25 +108,18 @@ def part(row: TableRow, above: TableRow | None) -> Literal["", "space", "rule"]:
     return "space" if kinds[0] != kinds[1] else ""
 
 
-def show_metrics(target: str) -> str:
-    return "/".join(METRIC_TITLES[metric] for metric in headline_metrics(target))
+def head_column(column: Column) -> tuple[str, str]:
+    return TARGET_TITLES[column.target], METRIC_TITLES[column.metric]
 
 
-def show_task(
-    table: MainTable, row: TableRow, target: str, numbering: Numbering, significance: Significance
+def show_score(
+    table: MainTable, row: TableRow, column: Column, numbering: Numbering, significance: Significance
 ) -> ShownCell:
-    columns = list_columns(target)
-    cells = [row.cells[column.key] for column in columns]
-    stars = [significance.star(row.key, column.key) for column in columns]
-    texts = [
-        show_number(cell.value, signed=not row.key.is_baseline) + star for cell, star in zip(cells, stars, strict=True)
-    ]
-    text = MISSING if all(cell.value is None for cell in cells) else "/".join(texts)
-    marks = [NARROW] if text != MISSING and table.scope.is_narrow(target) else []
-    marks += dict.fromkeys(numbering.mark(cell.reason, cell.runs) for cell in cells if cell.reason)
-    known = [cell.value for cell in cells if cell.value is not None]
-    shade = fmean(known) if known and not row.key.is_baseline else None
-    return ShownCell(text, tuple(marks), shade)
+    cell, signed = row.cells[column.key], not row.key.is_baseline
+    marks: tuple[str, ...] = (NARROW,) if cell.value is not None and table.scope.is_narrow(column.target) else ()
+    marks += (numbering.mark(cell.reason, cell.runs),) if cell.reason else ()
+    text = show_number(cell.value, signed) + (significance.star(row.key, column.key) if cell.value is not None else "")
+    return ShownCell(text, marks, cell.value if signed else None)
 
 
 def show_average(
@@ -218,8 +211,8 @@ def write_caption(table: MainTable, targets: list[str]) -> str:
     return (
         f"Main table: {describe_suite(table)}development scores in percent. The first row of a block is the baseline "
         f"in absolute values, the other rows are differences to it, paired by seed ({count} per cell). A score is the "
-        f"mean over the languages of the task{describe_one_set(targets)}. Avg is the mean of the nine tasks, F1 and EM "
-        "counting half each."
+        f"mean over the languages of the task, which are fixed{describe_one_set(targets)}. Avg is the mean of the nine "
+        "tasks, F1 and EM counting half each."
     )
 
 

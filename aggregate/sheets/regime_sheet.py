@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from aggregate.evidence.statistics import Estimate, Holm, describe_family, estimate_draws, holm, paired_by_draw
+from aggregate.evidence.curve_scores import collect_scores, contrast_regimes, score_column
+from aggregate.evidence.statistics import Estimate, Holm, describe_family, holm
 from aggregate.scores.columns import METRIC_TITLES, TARGET_TITLES, Column, list_columns
-from aggregate.scores.curves import Curve, DrawName, Point
-from aggregate.scores.merging import Seed
+from aggregate.scores.curves import Curve, Point
 from aggregate.sheets.sheet import (
     MISSING,
     Sheet,
@@ -20,6 +20,7 @@ from aggregate.sheets.sheet import (
     list_figures,
     show_interval,
     show_number,
+    show_p,
 )
 from aggregate.study import Study
 
@@ -41,8 +42,8 @@ class Comparison:
 
     def contrast(self, column: str) -> Estimate | None:
         """Mixture minus sequence, paired by draw and seed: over draws, over seeds where there is one set of tasks."""
-        differences = paired_by_draw(read_draws(self.mixed, column), read_draws(self.in_turn, column))
-        return estimate_draws(differences, self.mixed.sets) if differences else None
+        mixed, in_turn = (collect_scores([point], score_column(column)) for point in (self.mixed, self.in_turn))
+        return contrast_regimes(mixed, in_turn, self.mixed.sets)
 
 
 def find_comparisons(points: list[Point]) -> list[Comparison]:
@@ -57,12 +58,6 @@ def find_comparisons(points: list[Point]) -> list[Comparison]:
         for (curve, count), both in sides.items()
         if len(both) == 2
     ]
-
-
-def read_draws(point: Point, column: str) -> dict[DrawName, dict[Seed, float]]:
-    """Differences to the baseline by draw and seed, means over the orders; draws without any are left out."""
-    found = {draw.name: draw.list_seeds(column) for draw in point.draws}
-    return {name: by_seed for name, by_seed in found.items() if by_seed}
 
 
 def build_tydiqa_sheet(study: Study) -> Sheet | None:
@@ -108,7 +103,7 @@ def _show(
     yield ShownCell(MISSING if found is None else show_number(found.mean, signed=True) + star)
     p = found.p if found else None
     yield ShownCell(show_interval(found) or MISSING)
-    yield ShownCell(MISSING if p is None else f"{p:.3f}" if p >= 0.0005 else "<0.001")
+    yield ShownCell(show_p(p))
 
 
 def _title(curve: Curve) -> str:

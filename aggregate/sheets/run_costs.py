@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stilts.runs import RunFolder, read_json
+from stilts.runs import RunFolder, canonical_json, read_json
 
 ENCODER_STAGES = ("pretrain", "translate", "intermediate")  # make an encoder, which others build on
 SCORED_STAGES = ("target", "retrieval")
@@ -20,7 +21,8 @@ HOUR_S = 3600
 @dataclass(frozen=True)
 class RunCost:
     """One run. `gpu_hours` and `cpu_hours` are those held by all attempts whose end is recorded, failed ones included;
-    `open_attempts` have none. `facts` are those of the DONE record, None where there is none."""
+    `open_attempts` have none. `energies` are the kWh of those ended attempts whose outcome has `energy_kwh` (a site's
+    epilog may write it; our jobs do not measure). `facts` are those of the DONE record, None where there is none."""
 
     stage: str
     gpu_hours: float
@@ -28,6 +30,7 @@ class RunCost:
     attempts: int
     open_attempts: int
     restarts: int
+    energies: tuple[float, ...]
     facts: Mapping[str, Any] | None
 
 
@@ -65,6 +68,11 @@ class RunCosts:
             self._costs[run] = read_cost(RunFolder(self.results / run))
         return self._costs[run]
 
+    def describe(self, runs: Iterable[str]) -> str:
+        """A digest of all that was read of these runs."""
+        read = [[run, list(self._list_parents(run)), asdict(self.cost(run))] for run in sorted(runs)]
+        return hashlib.sha256(canonical_json(read).encode()).hexdigest()
+
     def _list_parents(self, run: str) -> Sequence[str]:
         if run not in self._parents:
             spec = read_json(RunFolder(self.results / run).spec) or {}
@@ -81,6 +89,7 @@ def read_cost(folder: RunFolder) -> RunCost:
     facts: Mapping[str, Any] | None = None if done is None else done.get("facts", {})
     attempts = sorted(entry.path for entry in list_entries(folder.attempts) if entry.is_dir())
     gpu_hours = cpu_hours = 0.0
+    energies: list[float] = []
     unknown = 0
     for path in map(Path, attempts):
         begun = read_json(path / "attempt.json") or {}
@@ -89,10 +98,12 @@ def read_cost(folder: RunFolder) -> RunCost:
             unknown += 1
             continue
         gpus, cores = count_devices(begun, (facts or {}).get("device"))
+        energies += read_energy(path)
         gpu_hours += hours * gpus
         cpu_hours += hours * cores
     restarts = len((read_json(folder.path / "restarts.json") or {}).get("collapsed", ()))
-    return RunCost(stage_of(folder.path.name), gpu_hours, cpu_hours, len(attempts), unknown, restarts, facts)
+    stage = stage_of(folder.path.name)
+    return RunCost(stage, gpu_hours, cpu_hours, len(attempts), unknown, restarts, tuple(energies), facts)
 
 
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -112,6 +123,12 @@ def measure_attempt(begun: Mapping[str, Any], outcome: Mapping[str, Any]) -> flo
     return max(0.0, ended - started) / HOUR_S
 
 
+def read_energy(path: Path) -> list[float]:
+    """The kWh of an attempt, where its outcome has them."""
+    energy = (read_json(path / "outcome.json") or {}).get("energy_kwh")
+    return [float(energy)] if isinstance(energy, int | float) and not isinstance(energy, bool) and energy >= 0 else []
+
+
 def count_devices(attempt: Mapping[str, Any], device: object) -> tuple[int, int]:
     """GPUs (one for each rank, none on a CPU) and cores that an attempt held. A local worker has one GPU, whatever the
     resource class asks for: the device that was computed on decides where it is known."""
@@ -128,6 +145,16 @@ def sum_hours(costs: Sequence[RunCost], stages: Sequence[str], on_gpus: bool) ->
         return Figure(None, "no attempt has ended")
     hours = math.fsum(cost.gpu_hours if on_gpus else cost.cpu_hours for cost in counted)
     return Figure(hours, partial=any(cost.facts is None or cost.open_attempts for cost in counted))
+
+
+def sum_energy(costs: Sequence[RunCost]) -> Figure:
+    """The kWh of all attempts that have ended; none where one of them does not tell."""
+    if any(len(cost.energies) < cost.attempts - cost.open_attempts for cost in costs):
+        return Figure(None, "energy not recorded by every attempt")
+    if not any(cost.energies for cost in costs):
+        return Figure(None, "no attempt has ended")
+    energy = math.fsum(one for cost in costs for one in cost.energies)
+    return Figure(energy, partial=any(cost.facts is None or cost.open_attempts for cost in costs))
 
 
 def sum_facts(costs: Sequence[RunCost], name: str, reduce: Callable[[list[float]], float] = sum) -> Figure:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from statistics import fmean
 
-from aggregate.evidence.statistics import Estimate, Holm, describe_family, estimate_draws, holm, slope
+from aggregate.evidence.curve_scores import fit_curve
+from aggregate.evidence.statistics import Estimate, Holm, describe_family, estimate_draws, holm
 from aggregate.scores.averages import average_tasks
 from aggregate.scores.columns import AVERAGE, COLUMNS, METRIC_TITLES, TARGET_TITLES
 from aggregate.scores.curves import Curve, Point, Values
@@ -47,30 +47,9 @@ def _read_curves(study: Study) -> tuple[list[tuple[Curve, list[Point]]], Slopes,
     curves = [(curve, list(points)) for curve, points in groupby(study.points, key=lambda point: point.curve)]
     slopes: Slopes = {}
     for curve, points in curves:
-        fitted = ((key, fit_slope(points, key)) for key in KEYS)
+        fitted = ((key, fit_curve(points, key)) for key in KEYS)
         slopes |= {(curve, key): found for key, found in fitted if found is not None}
     return curves, slopes, holm({place: one.p for place, one in slopes.items()})
-
-
-def fit_slope(points: Sequence[Point], key: str) -> Estimate | None:
-    """Points gained per doubling of the number of tasks on one curve: over draws where several have more than one
-    number of tasks, else over the seeds, each with the mean over its draws.
-
-    None where a draw lacks its value somewhere: a slope through fewer draws at one end would be that of other tasks.
-    """
-    by_draw: dict[object, dict[int, float]] = {}
-    by_seed: dict[object, dict[int, list[float]]] = {}
-    for point in points:
-        for draw in point.draws:
-            value = read_value(draw.values, key)
-            if value is None:
-                return None
-            by_draw.setdefault(draw.name, {})[point.count] = value
-            for seed, found in _by_seed(draw.by_seed, key).items():
-                by_seed.setdefault(seed, {}).setdefault(point.count, []).append(found)
-    if sum(len(counts) > 1 for counts in by_draw.values()) > 1:
-        return slope(by_draw)
-    return slope({seed: {k: fmean(values) for k, values in counts.items()} for seed, counts in by_seed.items()}, "seed")
 
 
 def estimate_point(point: Point, key: str) -> Estimate | None:

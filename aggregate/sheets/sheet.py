@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from aggregate.evidence.statistics import Estimate
 
@@ -19,6 +20,16 @@ RUNS_IN_NOTE = 3
 TINT_STEPS = (0.5, 2.0, 5.0, 10.0, 20.0)
 _RISES = ("EAF3F9", "CFE4F0", "ABD0E6", "82BADA", "5AA4CF")
 _FALLS = ("FCF0E8", "F8DCC9", "F2C09F", "EBA173", "E4844A")
+
+
+class Interval(Protocol):
+    """Bounds in points, over whatever units."""
+
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,7 @@ class Sheet:
 
     `titled`: a block is known by its title rather than by its first row. `name_width` is that of the column of names
     on paper, in cm; `text_widths` are those of the other columns, 0 for one of numbers: all are where it is empty.
+    `inputs` is a digest of what this table alone was made from besides the inputs of all tables.
     """
 
     name: str
@@ -65,11 +77,16 @@ class Sheet:
     titled: bool = False
     name_width: float = 2.7
     text_widths: tuple[float, ...] = ()
+    inputs: str = ""
 
     @property
     def widths(self) -> tuple[float, ...]:
         """One of each column but that of names."""
         return self.text_widths or (0.0,) * len(self.headings)
+
+    def join_digests(self, study: str) -> str:
+        """The digest of all that this table was made from; `study` is that of what all tables are made from."""
+        return hashlib.sha256(f"{study}\n{self.inputs}".encode()).hexdigest() if self.inputs else study
 
 
 @dataclass
@@ -108,11 +125,16 @@ def show_number(value: float | None, signed: bool) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text
 
 
-def show_interval(found: Estimate | None) -> str:
+def show_interval(found: Interval | None, signed: bool = True) -> str:
     """`+1.2 to +3.4`; "" where there is none."""
     if found is None or found.low is None or found.high is None:
         return ""
-    return f"{show_number(found.low, signed=True)} to {show_number(found.high, signed=True)}"
+    return f"{show_number(found.low, signed)} to {show_number(found.high, signed)}"
+
+
+def show_p(p: float | None) -> str:
+    """Three decimals; a smaller one as such."""
+    return MISSING if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def list_figures(found: Estimate | None, *names: str) -> dict[str, object]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import fmean
 
 from aggregate.evidence.best_models import Contest
 from aggregate.evidence.statistics import NO_SPREAD
-from aggregate.scores.columns import AVERAGE, CATEGORIES, COLUMNS, TARGET_TITLES, list_columns
-from aggregate.sheets.main_sheet import note_caveats, note_hidden, note_narrow, show_metrics, why_hidden
+from aggregate.scores.columns import AVERAGE, CATEGORIES, COLUMNS, TARGET_TITLES, Column, list_columns
+from aggregate.sheets.main_sheet import head_column, note_caveats, note_hidden, note_narrow, why_hidden
 from aggregate.sheets.published import read_published
 from aggregate.sheets.sheet import (
     MISSING,
@@ -51,7 +50,7 @@ def build_xtreme_sheet(study: Study) -> Sheet:
     numbering = Numbering()
     narrow = {target for target in targets if table.scope.is_narrow(target)}
     shown = [ShownBlock(t, tuple(show_lines(lines, targets, groups, narrow, numbering))) for t, lines in blocks]
-    headings = [(TARGET_TITLES[target], show_metrics(target)) for target in targets]
+    headings = [head_column(column) for target in targets for column in list_columns(target)]
     headings += [*((CATEGORY_TITLES[name], "mean") for name in groups), ("Avg", "")]
     notes = (
         *note_narrow(table),
@@ -71,21 +70,20 @@ def show_lines(
     lines: Sequence[Line], targets: Sequence[str], groups: Sequence[str], narrow: set[str], numbering: Numbering
 ) -> Iterator[ShownRow]:
     for place, line in enumerate(lines):
-        cells = [show_task(line, target, narrow, numbering) for target in targets]
+        cells = [show_score(line, column, narrow, numbering) for target in targets for column in list_columns(target)]
         cells += [show_mean(line, name, narrow, numbering) for name in groups]
         apart = line.apart and not lines[place - 1].apart
         yield ShownRow(line.name, (*cells, show_average(line, narrow, numbering)), "space" if apart else "")
 
 
-def show_task(line: Line, target: str, narrow: set[str], numbering: Numbering) -> ShownCell:
-    keys = [column.key for column in list_columns(target)]
-    values = [line.values[key] for key in keys]
-    known = [value for value in values if value is not None]
-    text = "/".join(show_number(value, line.signed) for value in values) if known else MISSING
-    marks = [NARROW] if known and line.cells and target in narrow else []
-    reasons = [numbering.mark(cell.reason, cell.runs) for key in keys if (cell := line.cells.get(key)) and cell.reason]
-    reasons += [numbering.mark(line.marked[target])] if known and target in line.marked else []
-    return ShownCell(text, (*marks, *dict.fromkeys(reasons)), fmean(known) if known and line.signed else None)
+def show_score(line: Line, column: Column, narrow: set[str], numbering: Numbering) -> ShownCell:
+    value, cell = line.values[column.key], line.cells.get(column.key)
+    if value is None and not cell:
+        return ShownCell(MISSING)  # a published row without it
+    marks: tuple[str, ...] = (NARROW,) if value is not None and cell and column.target in narrow else ()
+    marks += (numbering.mark(cell.reason, cell.runs),) if cell and cell.reason else ()
+    marks += (numbering.mark(line.marked[column.target]),) if value is not None and column.target in line.marked else ()
+    return ShownCell(show_number(value, line.signed), marks, value if line.signed else None)
 
 
 def show_mean(line: Line, name: str, narrow: set[str], numbering: Numbering) -> ShownCell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -15,9 +15,11 @@ from aggregate.sheets.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell
 # A line more of the caption takes the room of one and a half.
 LINES_PER_PAGE = 44
 CAPTION_LINES = 8
+PARTING = 0.6  # of a line, above a group of rows
 CAPTION_CHARACTERS = 72  # of a line
 MAX_NOTES = 12
-MAX_COLUMNS = 14
+MAX_CHARACTERS = 116  # of all columns but that of names, their gaps included
+COLUMN_GAP = 1.5  # characters
 NOTE_CHARACTERS = 110  # of a line of notes
 CHARACTERS_PER_CM = 7.8
 _ESCAPES = {
@@ -66,11 +68,16 @@ def write_latex(sheet: Sheet, digest: str) -> str:
 
 
 def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
-    """The sheet itself, or parts of like width where it has more columns than fit on a page."""
-    count = -(-len(sheet.headings) // MAX_COLUMNS)
-    width = -(-len(sheet.headings) // count)
-    for start in range(0, len(sheet.headings), width):
-        chosen = slice(start, start + width)
+    """The sheet itself, or parts of like width where it has more columns than fit on a page; those that have the first
+    line of their heading in common stay together."""
+    groups = list(group_columns(sheet))
+    sizes = [sum(measure_column(sheet, at) for at in group) for group in groups]
+    room: float = MAX_CHARACTERS
+    count = len(list(fill_parts(sizes, room)))
+    while room > max(sizes) and len(list(fill_parts(sizes, room - 1))) == count:
+        room -= 1  # as many parts, and the last one fuller
+    for part in fill_parts(sizes, room):
+        chosen = slice(groups[part[0]][0], groups[part[-1]][-1] + 1)
         blocks = tuple(
             replace(block, rows=tuple(replace(row, cells=row.cells[chosen]) for row in block.rows))
             for block in sheet.blocks
@@ -78,16 +85,44 @@ def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
         yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks, text_widths=sheet.widths[chosen])
 
 
+def group_columns(sheet: Sheet) -> Iterator[list[int]]:
+    """Columns of one heading; each by itself where they are too wide for a page together."""
+    for _, same in groupby(range(len(sheet.headings)), key=lambda at: sheet.headings[at][0]):
+        group = list(same)
+        whole = sum(measure_column(sheet, at) for at in group) <= MAX_CHARACTERS
+        yield from [group] if whole else ([at] for at in group)
+
+
+def fill_parts(sizes: Sequence[float], room: float) -> Iterator[list[int]]:
+    """Consecutive places whose sizes fit into `room` together; one at least."""
+    part: list[int] = []
+    for place, size in enumerate(sizes):
+        if part and sum(sizes[one] for one in part) + size > room:
+            yield part
+            part = []
+        part.append(place)
+    yield part
+
+
+def measure_column(sheet: Sheet, place: int) -> float:
+    """About how many characters wide a column is, with its distance to the next."""
+    if sheet.widths[place]:
+        return fit_characters(sheet.widths[place]) + COLUMN_GAP
+    shared = [heading[0] for heading in sheet.headings].count(sheet.headings[place][0]) > 1
+    texts = [row.cells[place].text.rstrip("*") for block in sheet.blocks for row in block.rows]
+    return max(map(len, (*sheet.headings[place][shared:], *texts))) + COLUMN_GAP
+
+
 def split_pages(sheet: Sheet) -> Iterator[list[ShownBlock]]:
     """Blocks cut so that every page has its fill, the first one below the caption; a title where a block goes on, and
     everywhere where blocks are titled. Elsewhere the baseline, its first row, says what a block is about.
     """
     page: list[ShownBlock] = []
-    room = LINES_PER_PAGE - max(0, -(-len(sheet.caption) // CAPTION_CHARACTERS) - CAPTION_LINES) * 3 // 2
+    room: float = LINES_PER_PAGE - max(0, -(-len(sheet.caption) // CAPTION_CHARACTERS) - CAPTION_LINES) * 3 // 2
     for block in sheet.blocks:
         start = 0
         for index, row in enumerate(block.rows):
-            height = count_lines(sheet, row)
+            height = count_lines(sheet, row) + (PARTING if row.above else 0)
             if height > room and (page or index > start):
                 yield [*page, cut_block(block, start, index, sheet.titled)] if index > start else page
                 page, room, start = [], LINES_PER_PAGE, index

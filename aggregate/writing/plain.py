@@ -7,6 +7,7 @@ import io
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from tabulate import tabulate
 
@@ -83,13 +84,13 @@ def format_terminal(sheet: Sheet, width: int) -> str:
         parts += [textwrap.fill(f"== {block.title} ==", width)] if len(sheet.blocks) > 1 else []
         names = [wrap_name(row.name) for row in block.rows]
         columns = [
-            [f"{task}\n{metric}" if metric else task, *(mark_cell(row.cells[index]) for row in block.rows)]
-            for index, (task, metric) in enumerate(sheet.headings)
+            [heading, *(mark_cell(row.cells[index]) for row in block.rows)]
+            for index, heading in enumerate(map("\n".join, sheet.headings))
         ]
         name_width = max(len(line) for name in names for line in name.splitlines())
         for tier in split_columns(columns, width - name_width):
             body = [list(cells) for cells in zip(names, *(column[1:] for column in tier), strict=True)]
-            headers = ["", *(column[0] for column in tier)]
+            headers = ["", *share_headings([column[0] for column in tier])]
             align = ("left", *("right" for _ in tier))
             parts.append(tabulate(body, headers, "simple", disable_numparse=True, colalign=align))
     wrapper = textwrap.TextWrapper(width, subsequent_indent="    ", break_on_hyphens=False)  # names of runs stay whole
@@ -97,20 +98,30 @@ def format_terminal(sheet: Sheet, width: int) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def share_headings(headings: list[str]) -> Iterator[str]:
+    """The first line of columns that have it in common once, above the first of them."""
+    above = ""
+    for heading in headings:
+        first, _, second = heading.partition("\n")
+        yield (f"\n{second}" if first == above else heading).rstrip("\n")
+        above = first
+
+
 def split_columns(columns: list[list[str]], room: int) -> Iterator[list[list[str]]]:
-    """Consecutive columns that fit into `room` characters with two between them; one at least.
+    """Consecutive columns that fit into `room` characters with two between them, those of one heading together; one
+    heading at least.
 
     tabulate makes a column two characters wider than its heading.
     """
     tier: list[list[str]] = []
     used = 0
-    for column in columns:
-        heading, *cells = column
-        need = 2 + max(2 + max(map(len, heading.splitlines())), *map(len, cells))
+    for _, group in groupby(columns, key=lambda column: column[0].partition("\n")[0]):
+        together = list(group)
+        need = sum(2 + max(2 + max(map(len, head.splitlines())), *map(len, cells)) for head, *cells in together)
         if tier and used + need > room:
             yield tier
             tier, used = [], 0
-        tier.append(column)
+        tier += together
         used += need
     if tier:
         yield tier

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from aggregate.evidence import bootstrap
-from aggregate.evidence.bootstrap import average_sets, contrast, interval, resample_f1, resample_means, resample_sums
+from aggregate.evidence.bootstrap import Array, Numbers, interval, resample_ratios, resample_sums
+
+
+def resample_means(name: str, values: Numbers, resamples: int = 1000) -> Array:
+    return resample_ratios(name, values, np.ones(values.shape), resamples)
+
+
+def resample_f1(name: str, right: Numbers, predicted: Numbers, gold: Numbers, resamples: int) -> Array:
+    return resample_ratios(name, 2 * right, predicted + gold[:, None], resamples)
 
 
 def read_draws(name: str, examples: int, resamples: int) -> list[list[int]]:
@@ -75,25 +84,28 @@ def test_two_models_are_compared_on_the_same_examples() -> None:
     second = first.copy()
     second[:10] = ~second[:10]
     samples = resample_means("pair", np.stack([first, second, first], axis=1), 4000)
-    difference = contrast(samples, [1], [0])
+    difference = samples[:, 1] - samples[:, 0]
     changes = second.astype(float) - first
     assert difference.std() == pytest.approx(100 * changes.std() / 20, rel=0.05)
     assert samples[:, 0].std() == pytest.approx(100 * first.std() / 20, rel=0.05)
-    assert set(contrast(samples, [2], [0])) == {0.0}
+    assert np.array_equal(samples[:, 2], samples[:, 0])
     low, high = interval(difference)
     inside = np.mean((difference >= low) & (difference <= high))
     assert 0.95 <= inside <= 0.975  # steps of 0.25 points
-    assert np.array_equal(contrast(samples, [0, 1], [2]), (samples[:, 0] + samples[:, 1]) / 2 - samples[:, 2])
 
 
-def test_sets_are_averaged_at_the_same_resample() -> None:
-    """Translations of one set share the draws: their errors do not cancel; those of other sets do."""
-    correct = np.random.default_rng(2).random((500, 1)) < 0.5
-    alone = resample_means("xnli", correct, 4000)
-    same = average_sets([alone, resample_means("xnli", correct, 4000)])
-    apart = average_sets([alone, resample_means("pawsx", correct, 4000)])
-    assert np.array_equal(same, alone)
-    assert apart.std() == pytest.approx(alone.std() / np.sqrt(2), rel=0.05)
+def test_interval_of_an_accuracy_is_that_of_the_exact_binomial() -> None:
+    """Resampled hits of N examples of which a share p is right are binomial(N, p): bounds, mean and spread."""
+    for examples, hits in ((400, 280), (60, 6), (25, 25)):
+        correct = np.arange(examples)[:, None] < hits
+        samples = resample_means(f"{examples}", correct, 20_000)[:, 0] * examples / 100
+        exact = stats.binom(examples, hits / examples)
+        assert samples.mean() == pytest.approx(exact.mean(), abs=4 * exact.std() / np.sqrt(20_000))
+        assert samples.std() == pytest.approx(exact.std(), rel=0.02)
+        low, high = interval(samples)
+        assert abs(low - exact.ppf(0.025)) <= 1 and abs(high - exact.ppf(0.975)) <= 1
+        found = np.bincount(np.rint(samples).astype(int), minlength=examples + 1) / 20_000
+        assert np.abs(found - exact.pmf(np.arange(examples + 1))).max() < 0.012
 
 
 def test_intervals_over_examples_cover() -> None:

@@ -11,23 +11,8 @@ import yaml
 from aggregate.evidence.claims import CLAIMS, KINDS, read_claims
 from aggregate.tables import main
 from stilts.errors import UserError
-from tests.aggregate.claims_tree import (
-    keep_grid,
-    made,
-    same,
-    write_gains,
-)
 
 ONE = {"mode": "single", "tasks": ["mnli"]}
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """The baseline, with four seeds."""
-    folder = tmp_path / "runs"
-    keep_grid(folder, [])
-    write_gains(folder, made("none"), same([0.0] * 4))
-    return folder
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from tests.aggregate.claims_tree import (
     NINE,
     check_claims,
-    keep_grid,
     made,
     same,
     write_claims,
@@ -22,15 +21,6 @@ from tests.aggregate.metric_tree import TOY, write_task
 from tests.aggregate.test_output import compile_latex
 
 ONE = {"mode": "single", "tasks": ["mnli"]}
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """The baseline, with four seeds."""
-    folder = tmp_path / "runs"
-    keep_grid(folder, [])
-    write_gains(folder, made("none"), same([0.0] * 4))
-    return folder
 
 
 @pytest.fixture

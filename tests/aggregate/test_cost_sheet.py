@@ -195,6 +195,45 @@ def test_no_sheet_without_a_plan_or_run_folders(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "cost.csv").exists()
 
 
+def record_energy(results: Path, run: str, *kwh: float) -> None:
+    for number, energy in enumerate(kwh):
+        path = results / run / "attempts" / str(number) / "outcome.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"energy_kwh": energy}))
+
+
+def test_energy_stands_where_every_attempt_records_it(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_study(results)
+    assert "energy_kwh" not in read_sheet(results)[BASE]
+    for run in ("pretrain-scratch", "target-xnli-none", "retrieval-tatoeba-none"):
+        record_energy(results, run, 1.5)
+    record_energy(results, "intermediate-mnli", 0.25, 4.0)
+    sheet = read_sheet(results)
+    assert (sheet[BASE]["energy_kwh"], sheet[BASE]["reason"]) == ("4.5", "")
+    assert (sheet["mnli"]["energy_kwh"], sheet["mnli"]["reason"]) == ("", "energy not recorded by every attempt")
+    record_energy(results, "target-xnli-mnli", 2.0)
+    record_energy(results, "retrieval-tatoeba-mnli", 3.0)
+    sheet = read_sheet(results)
+    assert (sheet["mnli"]["energy_kwh"], sheet[TOTAL]["energy_kwh"]) == ("10.75", "13.75")
+    assert "| energy (kWh) |" in (tmp_path / "out" / "cost.md").read_text()
+
+
+def test_digest_of_this_table_alone_knows_what_runs_have_cost(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    write_study(results)
+
+    def read_heads() -> list[str]:
+        read_sheet(results)
+        return [(tmp_path / "out" / f"{name}.md").read_text().splitlines()[0] for name in ("main", "cost")]
+
+    main_head, cost_head = read_heads()
+    assert read_heads() == [main_head, cost_head] and main_head != cost_head
+    done = json.loads((results / "intermediate-mnli" / "DONE").read_text())
+    done["facts"]["tokens"] += 1
+    (results / "intermediate-mnli" / "DONE").write_text(json.dumps(done))
+    assert read_heads()[0] == main_head and read_heads()[1] != cost_head
+
+
 def test_latex_compiles_and_fits(tmp_path: Path, latex: str) -> None:
     write_study(tmp_path / "results")
     (tmp_path / "results" / "target-xnli-mnli" / "DONE").unlink()

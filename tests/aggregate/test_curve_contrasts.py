@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +22,8 @@ from tests.aggregate.claims_tree import (
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """The baseline; gains are written on top of it."""
-    folder = tmp_path / "runs"
-    keep_grid(folder, [])
-    write_gains(folder, made("none"), same([0.0] * 3))
-    return folder
+def baseline_seeds() -> int:
+    return 3
 
 
 def test_slope_is_over_seeds_without_marked_draws(results: Path) -> None:
@@ -73,6 +70,24 @@ def test_slope_is_over_draws_that_the_grid_marks(results: Path) -> None:
     write_draws(results, DRAWS)
     slopes = [(mean(places[4, "multitask"]) - mean(places[1, "multitask"])) / 2 for places in DRAWS.values()]
     assert_estimate(check(results, kind="slope", regime="multitask", targets=["mlqa"]), slopes, "draw")
+
+
+def test_table_and_claim_have_one_slope_where_a_seed_is_missing(results: Path) -> None:
+    """A draw counts at the seeds that it has at all its numbers of tasks, in the table as in the claim."""
+    write_draws(results, DRAWS)
+    longest = made("multitask", *NINE[3:7])
+    for path in results.glob("mlqa-*/*.json"):
+        document = json.loads(path.read_text())
+        if document["intermediate"] == longest and document["seed"] == 2:
+            path.unlink()
+    line = check(results, kind="slope", regime="multitask", targets=["mlqa"])
+    slopes = [(mean(DRAWS[draw][4, "multitask"]) - mean(DRAWS[draw][1, "multitask"])) / 2 for draw in (1, 2)]
+    assert_estimate(line, [*slopes, (6.0 - 0.0) / 2], "draw")
+    with open(results.parent / "out" / "scaling_slopes.csv", newline="") as file:
+        (row,) = (row for row in csv.DictReader(file) if row["column"] == "mlqa_f1")
+    assert [float(row[name]) for name in ("slope", "sd", "low", "high")] == pytest.approx(
+        [float(line[name]) for name in ("mean", "sd", "low", "high")]
+    )
 
 
 def test_slope_of_one_draw_is_over_its_seeds(results: Path) -> None:

@@ -196,4 +196,4 @@ def test_latex_of_every_target_compiles_and_fits(tmp_path: Path, latex: str) -> 
     log = compile_latex(latex, tmp_path / "out")
     assert "Float too large" not in log and "Overfull" not in log and "multiply defined" not in log
     text = (tmp_path / "out" / "languages" / "panx.tex").read_text()
-    assert text.count("\\begin{table}") == 5 and "\\label{tab:languages-panx}" in text
+    assert text.count("\\begin{table}") == 4 and "\\label{tab:languages-panx}" in text

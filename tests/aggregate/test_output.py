@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from aggregate.tables import main
+from aggregate.writing.figures import draw_figures
 from tests.aggregate.metric_tree import LANGUAGES, MNLI, read_table, write_row, write_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,12 +74,13 @@ def test_digest_of_the_inputs_heads_the_outputs_and_changes_with_them(tmp_path: 
     assert read_digests() != second
 
 
-def test_nothing_is_left_but_the_tables(tmp_path: Path) -> None:
+def test_nothing_is_left_but_the_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aggregate.tables.draw_figures", draw_figures)
     write_study(tmp_path / "results")
     run_main(tmp_path / "results", tmp_path / "deep" / "out")
     sheets = {f"{name}.{kind}" for name in ("claims", "scaling", "transfer") for kind in ("csv", "md", "tex")}
     written = {path.name for path in (tmp_path / "deep" / "out").iterdir()}
-    assert written == {*FILES, *sheets, "scaling_slopes.csv", "figures", "languages", *XTREME}
+    assert written == {*FILES, *sheets, "scaling_slopes.csv", "figures", "languages", "report.html", *XTREME}
 
 
 def test_out_that_is_a_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

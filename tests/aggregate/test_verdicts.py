@@ -10,7 +10,6 @@ import pytest
 
 from tests.aggregate.claims_tree import (
     NINE,
-    keep_grid,
     made,
     same,
     tell,
@@ -18,15 +17,6 @@ from tests.aggregate.claims_tree import (
 )
 
 ONE = {"mode": "single", "tasks": ["mnli"]}
-
-
-@pytest.fixture
-def results(tmp_path: Path) -> Path:
-    """The baseline, with four seeds."""
-    folder = tmp_path / "runs"
-    keep_grid(folder, [])
-    write_gains(folder, made("none"), same([0.0] * 4))
-    return folder
 
 
 FAR, NEAR, SPANNING = [3.0, 3.2, 2.9], [-3.0, -3.2, -2.9], [1.0, -2.0, 3.0]
