@@ -12,7 +12,7 @@ from aggregate.evidence.statistics import LEVEL, Estimate
 from aggregate.evidence.verdicts import FAILS, HOLDS, UNTOLD
 from aggregate.report.coverage import STATES, Coverage
 from aggregate.scores.columns import AVERAGE, COLUMNS
-from aggregate.sheets.claims_sheet import OUTCOMES, shorten, show_p
+from aggregate.sheets.claims_sheet import count_outcomes, shorten, show_p
 from aggregate.sheets.main_sheet import note_caveats, note_narrow
 from aggregate.sheets.sheet import Sheet, show_interval, show_number
 from aggregate.study import Study
@@ -128,8 +128,7 @@ def describe_interval(found: Estimate | None) -> str:
 def describe_verdicts(study: Study, records: Sequence[Mapping[str, object]]) -> Iterator[Sentence]:
     if not records:
         return
-    verdicts = Counter(str(record["verdict"]) for record in records)
-    counted = ", ".join(f"{verdicts[outcome]} {told}" for outcome, told in OUTCOMES.items())
+    counted = count_outcomes([str(record["verdict"]) for record in records])
     toy = " These are toy languages (made up): no verdict says anything about published claims."
     yield Sentence(f"Of {len(records)} claims {counted}.{toy if study.scope.suite == 'toy' else ''}")
 

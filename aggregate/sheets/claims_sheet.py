@@ -123,9 +123,7 @@ def list_remarks(judgement: Judgement) -> Iterator[str]:
 
 
 def write_caption(study: Study, judgements: Sequence[Judgement], adjusted: Mapping[str, float]) -> str:
-    outcomes = [judgement.outcome for judgement in judgements]
-    numbers = [(outcomes.count(outcome), told) for outcome, told in OUTCOMES.items()]
-    counts = ", ".join(f"{number} {one if number == 1 else several}" for number, (one, several) in numbers)
+    counts = count_outcomes([judgement.outcome for judgement in judgements])
     toy = "Toy languages (made up, not XTREME): no verdict says anything about published claims. "
     family = (
         f"p is Holm-adjusted over the {len(adjusted)} claims with a test, * where p < {LEVEL:g}: what stays of the "
@@ -138,6 +136,12 @@ def write_caption(study: Study, judgements: Sequence[Judgement], adjusted: Mappi
         "gains over the baseline in points, paired by seed, from development scores in percent, as means over the "
         f"targets and rows that the claim names. {family}"
     )
+
+
+def count_outcomes(outcomes: Sequence[str]) -> str:
+    """`4 hold, 1 does not hold, 2 cannot be told`."""
+    numbers = [(outcomes.count(outcome), told) for outcome, told in OUTCOMES.items()]
+    return ", ".join(f"{number} {one if number == 1 else several}" for number, (one, several) in numbers)
 
 
 def is_over_draws(judgements: Sequence[Judgement]) -> bool:
