@@ -37,7 +37,8 @@ Overrides = tuple[tuple[str, Any], ...]
 class Plan:
     """The DAG in an order in which parents come first, and which run fills which cell of the tables.
 
-    `points` are the places on the scale block's curves with the variant of the curve and the row that stands there.
+    `points` are the places on the scale block's curves with the variant of the curve and the row that stands there;
+    `combinations` the run that scores each combination, and the one that made the encoder it starts from.
     """
 
     grid: Grid
@@ -45,6 +46,7 @@ class Plan:
     runs: dict[str, Run] = field(default_factory=dict)
     cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
     points: set[tuple[Place, str, Row]] = field(default_factory=set)
+    combinations: dict[Combination, tuple[str, str]] = field(default_factory=dict)
 
     def resources(self, run_id: str) -> Resources:
         """The resource class that the run was given."""
@@ -91,6 +93,7 @@ class _Planner:
         else:
             run = self.trained(training.name, row, c.seed, c.overrides)
         self.plan.cells.setdefault((row, c.target), {})[c.seed] = run.id
+        self.plan.combinations[c] = run.id, run.parents[0]
         for place in places:
             # A single task has fewer settings than the curve that it begins, for instance no replay.
             curve = self.row(c.model, place.regime, c.tasks, c.mlm, c.translated, c.overrides)
