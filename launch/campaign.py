@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +16,7 @@ from launch.scale import find_pool
 from stilts.errors import UserError
 from stilts.runs import RunFolder, canonical_json, read_json, write_json
 from stilts.tasks.catalogue import TARGETS, splits, target_languages
+from stilts.turns import SILENCE_S, Taken, Turn, is_dead, take
 
 
 @dataclass(frozen=True)
@@ -65,72 +63,36 @@ class Campaign:
                 write_json(path, spec)
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Turn]:
         """Let one launcher at a time act on this campaign. Raises UserError naming the one that is at work.
 
-        The lock is a file created exclusively, which works where `flock` does nothing (Lustre, some NFS).
+        The place of a launcher that died on this host is taken at once, that of one on another host when its
+        heartbeat has been silent for two minutes.
         """
         path = self.folder / "launcher.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--root: {path.parent} cannot be made ({error.strerror}); name another folder") from None
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time(), "id": uuid.uuid4().hex}
-        while not _create(path, mine):
-            owner = _dead_owner(path)
-            # Successors remove a dead lock in turn, each looking again: a slow one must not remove the lock that
-            # a faster one has made since.
-            turn = path.with_suffix(".turn")
-            if owner is not None and _create(turn, mine):
-                try:
-                    if read_json(path) == owner:
-                        path.unlink()
-                finally:
-                    turn.unlink()
-            elif _dead_owner(turn) is not None:
-                turn.unlink(missing_ok=True)
         try:
-            yield
+            turn = take(path, is_dead)
+        except Taken as taken:
+            raise UserError(_at_work(path, taken.owner or {})) from None
+        turn.beat()
+        try:
+            yield turn
         finally:
-            if (read_json(path) or {}).get("id") == mine["id"]:
-                path.unlink(missing_ok=True)
+            turn.release()
 
 
-def _create(path: Path, content: dict[str, Any]) -> bool:
-    """Create a whole file under a name that must be free: `link` is atomic on NFS too, `O_EXCL` was not always."""
-    temporary = path.with_suffix(f".{content['id']}.new")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def _dead_owner(path: Path) -> dict[str, Any] | None:
-    """What a lock says whose process is dead; None where it is free by now. Raises UserError where it may live."""
-    owner = read_json(path)
-    if owner is None and not path.exists():
-        return None
-    owner = owner or {}
-    if owner.get("host") != socket.gethostname() or _alive(int(owner.get("pid", 0))):
-        raise UserError(
-            f"{path}: a launcher works on this campaign (process {owner.get('pid')} on {owner.get('host')}, "
-            f"since {_clock(owner.get('time'))}); wait for it, or delete this file if it is gone"
-        )
-    return owner
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
+def _at_work(path: Path, owner: Mapping[str, Any]) -> str:
+    told = (
+        f"{path}: a launcher works on this campaign (process {owner.get('pid')} on {owner.get('host')}, "
+        f"since {_clock(owner.get('time'))}); wait for it"
+    )
+    if owner and owner.get("host") != socket.gethostname():
+        return f"{told}; if it is dead, the same command takes over {SILENCE_S:.0f} s after its last heartbeat"
+    return f"{told}, or delete this file if it is gone"
 
 
 def _clock(seconds: Any) -> str:
