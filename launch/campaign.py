@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from launch.plan import Plan
 from launch.rows import Row
 from launch.scale import find_pool
 from stilts.errors import UserError
-from stilts.runs import RunFolder, canonical_json, read_json, write_json
+from stilts.runs import Run, RunFolder, canonical_json, read_json, write_bytes, write_json
 from stilts.tasks.catalogue import TARGETS, splits, target_languages
 from stilts.turns import SILENCE_S, Taken, Turn, is_dead, take
+
+WRITERS = 16  # threads that write specifications
 
 
 @dataclass(frozen=True)
@@ -41,26 +46,62 @@ class Campaign:
         """The folder of one run."""
         return RunFolder(self.root / run_id)
 
-    def write_grid(self, plan: Plan) -> None:
-        """Keep the resolved grid, what its tables should hold, and which runs start from which encoder."""
+    def write_grid(self, plan: Plan) -> list[str]:
+        """Keep the resolved grid, what its tables should hold, which runs start from which encoder, and all its runs.
+
+        Returns the runs that the grid had when it was kept the last time.
+        """
+        kept = self._grid_file(plan.grid.name)
+        before = (read_json(kept) or {}).get("runs", [])
         grid = plan.grid.model_dump(mode="json")
         resolved = {"grid": grid, "expected": expected_cells(plan), "children": find_children(plan)}
-        for path in (self.folder / "grid.json", self.folder / "grids" / f"{plan.grid.name}.json"):
-            if read_json(path) != resolved:
-                write_json(path, resolved)
+        content = orjson.dumps({**resolved, "runs": list(plan.runs)}, option=orjson.OPT_INDENT_2) + b"\n"
+        for path in (self.folder / "grid.json", kept):
+            if not path.exists() or path.read_bytes() != content:
+                write_bytes(path, content)
+        return list(before)
 
-    def write_specs(self, plan: Plan, run_ids: Iterator[str] | list[str]) -> None:
-        """Write the specification of each run that is about to be started; one that is right stays untouched."""
-        for run_id in run_ids:
-            spec, path = plan.runs[run_id].spec(), self.run(run_id).spec
-            old = read_json(path)
-            if old and old.get("digest") != spec["digest"]:
-                raise UserError(
-                    f"{path}: another run has this name (digest {str(old.get('digest'))[:16]}, wanted "
-                    f"{spec['digest'][:16]}); move that folder away, two runs cannot share one"
-                )
-            if canonical_json(old) != canonical_json(spec):
-                write_json(path, spec)
+    def runs_of_other_grids(self, name: str) -> set[str] | None:
+        """Every run that a grid of another name was launched with on this root; None where one does not say."""
+        runs: set[str] = set()
+        for path in self._grid_file(name).parent.glob("*.json"):
+            if path != self._grid_file(name):
+                named = (read_json(path) or {}).get("runs")
+                if named is None:
+                    return None
+                runs.update(named)
+        return runs
+
+    def _grid_file(self, name: str) -> Path:
+        return self.folder / "grids" / f"{name}.json"
+
+    def write_specs(self, plan: Plan, run_ids: Iterable[str]) -> None:
+        """Write the specification of each run that is about to be started; one that is right stays untouched.
+
+        Many at once: each waits for the disk (or the file server), not for this machine.
+        """
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(lambda run_id: self._write_spec(plan.runs[run_id]), run_ids))
+
+    def _write_spec(self, run: Run) -> None:
+        spec, path = run.spec(), self.run(run.id).spec
+        old = read_json(path)
+        if old and old.get("digest") != spec["digest"]:
+            raise UserError(
+                f"{path}: another run has this name (digest {str(old.get('digest'))[:16]}, wanted "
+                f"{spec['digest'][:16]}); move that folder away, two runs cannot share one"
+            )
+        if canonical_json(old) != canonical_json(spec):
+            write_json(path, spec)
+
+    def write_withheld(self, runs: Mapping[str, str]) -> None:
+        """Keep why runs that could be submitted were not, by id."""
+        if runs or self.read_withheld():
+            write_json(self.folder / "withheld.json", runs)
+
+    def read_withheld(self) -> dict[str, str]:
+        """Runs that wait outside of the queue, and for what."""
+        return read_json(self.folder / "withheld.json") or {}
 
     @contextmanager
     def lock(self) -> Iterator[Turn]:

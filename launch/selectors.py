@@ -15,7 +15,6 @@ that is built on it has that value: `target=xnli` is what only xnli needs, so th
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ from launch.axes import NAMED_AXES
 from launch.expand import Combination
 from launch.names import IN_TURN, MIXED
 from launch.observe import STATES, Observation
+from launch.options import add_select as add_select
+from launch.options import selected_expressions as selected_expressions
 from launch.plan import Plan
 from stilts.document import unknown
 from stilts.errors import UserError
@@ -99,24 +100,6 @@ def read_selection(plan: Plan, expressions: Iterable[str]) -> Selection:
     if reader.problems:
         raise UserError(reader.problems)
     return Selection(plan, parsed)
-
-
-def add_select(parser: argparse.ArgumentParser) -> None:
-    """Give a command `--select`; `selected_expressions(arguments)` are its expressions."""
-    parser.add_argument(
-        "--select",
-        nargs="+",
-        action="append",
-        default=[],
-        metavar="TERM",
-        help="only runs for which all TERMs hold: target=xnli seed=1,2 state=failed stage=target task=mnli, "
-        "a run id, the unique beginning of one, or a shell pattern; given several times: any of them",
-    )
-
-
-def selected_expressions(arguments: argparse.Namespace) -> list[str]:
-    """The expressions of every `--select` of a command line."""
-    return [" ".join(terms) for terms in arguments.select]
 
 
 class _Reader:
