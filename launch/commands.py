@@ -24,7 +24,7 @@ from launch.reconcile import decide
 from launch.rounds import Wishes, run_slurm
 from launch.selectors import read_selection
 from launch.show import plan_json, plan_tree, stage_table
-from launch.slurm import SlurmUnavailable, require_commands, show_config
+from launch.slurm import SlurmUnavailable, require_commands, require_plain_root, show_config
 from launch.spec import find_grid, load_grid
 from launch.summary import summarise
 from stilts.runs import remove_folder
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return dry_run(plan, campaign, Wishes.of(arguments, selection), arguments, console)
     if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
         require_commands()
+        require_plain_root(campaign.root)
         return run_slurm(plan, campaign, Wishes.of(arguments, selection), console)
     with campaign.lock():
         campaign.write_grid(plan)

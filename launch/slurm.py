@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from stilts.errors import UserError
 
@@ -154,6 +155,15 @@ def sacctmgr(entity: str, fields: str, *conditions: str) -> list[list[str]]:
     """Rows of `sacctmgr show`. Raises SlurmUnavailable."""
     output = _call("sacctmgr", "--noheader", "--parsable2", "show", entity, *conditions, f"format={fields}")
     return [line.split("|") for line in output.splitlines() if line]
+
+
+def require_plain_root(root: Path) -> None:
+    """Raise UserError where sbatch would read more than a path in the names of log files below `root`."""
+    if found := re.search(r"[%\\\n\r\x00]", str(root)):
+        raise UserError(
+            f"--root: {str(root)!r} has the character {found[0]!r}, which sbatch takes for a pattern or the end of a "
+            "line in the names of log files; choose another folder"
+        )
 
 
 def require_commands() -> None:

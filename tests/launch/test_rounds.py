@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -168,6 +169,26 @@ def test_a_launcher_that_was_taken_for_dead_submits_nothing_more(desk: Desk, mon
     monkeypatch.setattr(rounds.Turn, "held", property(lambda turn: desk.slurm.queue() == []))
     assert "another launcher has taken this campaign over" in desk.launch(code=2)
     assert len(desk.submitted()) == 6
+
+
+@pytest.mark.parametrize("name", ["50%", "a\nb", "a\\j"])
+def test_a_root_that_sbatch_would_misread_is_refused(desk: Desk, name: str) -> None:
+    desk.root = desk.folder / name
+    assert "error: --root: " in desk.launch(code=2)
+    assert not desk.root.exists()
+
+
+@pytest.mark.parametrize("name", ["two words", "it's", "$(touch OWNED)", 'say "x"', "#SBATCH --hold", "a;b&c"])
+def test_a_root_with_any_other_name_serves(desk: Desk, name: str) -> None:
+    (desk.root).rename(desk.folder / name)
+    desk.root = desk.folder / name
+    desk.campaign = Campaign(desk.root)
+    assert "submitted 18 runs in 3 sbatch calls" in desk.launch()
+    for submission in desk.ledger.submissions:
+        script = (desk.campaign.submissions / submission.tag / "submission.sh").read_text()
+        (output,) = [line for line in script.splitlines() if line.startswith("#SBATCH --output=")]
+        assert shlex.split(output, comments=False)[1].startswith(f"--output={desk.root}/")
+        assert sum(line.startswith("#SBATCH") for line in script.splitlines()) == script.count("\n#SBATCH")
 
 
 # ---- selections
