@@ -18,7 +18,8 @@ from tests.support.toy_studies import ToyStudy, all_once, unfinished
 
 AXES = {"intermediate": ["mnli", "squad1"], "target": ["xnli"], "seed": [1]}
 KILLED = -9
-LATER = ("kill-after", "late", "timeout-after", "truncate")
+LATER = ("kill-after", "late", "timeout-after", "truncate")  # of a second sbatch too
+ASKING = ("kill-before", "kill-after", "timeout-after", "truncate", "drop-line", "noise", "quota")  # of squeue, sacct
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_commands_of_slurm_that_go_wrong_lose_and_double_nothing(
 ) -> None:
     """Every fault in the first sbatch, the worst in a later one; in the squeue and the sacct of a second launch."""
     scene = Scene(tmp_path / "study", slurm, launchpad, uncertain_s=1.5)
-    for fault in sorted(FAULTS.keys() - {"double"}):
+    for fault in sorted(FAULTS.keys() - {"double"}) if command == "sbatch" else ASKING:
         for call in (1, 2) if command == "sbatch" and fault in LATER else (1,):
             scene.restore()
             faulty = FaultySlurm(tmp_path / f"{fault}-{call}")
