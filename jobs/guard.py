@@ -1,12 +1,26 @@
-"""The last check before a run starts: every run that it builds on is done, and is the one that it names."""
+"""The last check before a run starts: what it builds on is done and is what it names, and nobody else works on it."""
 
 from __future__ import annotations
 
 import os
+import socket
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jobs.attempt import Attempt
+from jobs.interruption import call, slurm_job
 from stilts.runs import ENCODER_STAGES, Run, RunFolder, is_output_of, read_json
+from stilts.turns import Taken, Turn, process_lives, take
+
+# States of a job in the queue that has no processes. A state that is not known here is taken for a working one.
+IDLE = ("PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESV_DEL_HOLD", "SPECIAL_EXIT")
+ENDED = (
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL", "OUT_OF_MEMORY"),
+    *("PREEMPTED", "REVOKED", "TIMEOUT"),
+)
+SILENCE_S = 900.0  # where nobody can be asked: an attempt that has written nothing for so long is over
 
 
 class Blocked(Exception):
@@ -34,6 +48,50 @@ def verify_needs(run: Run, root: Path) -> dict[str, str]:
     if problems:
         raise Blocked("; ".join(problems))
     return outputs
+
+
+def claim(attempt: Attempt) -> Turn:
+    """Make this attempt the only one at its run; the turn is to be released when it ends.
+
+    Two jobs may have been submitted for one run (an sbatch that timed out and was made again), or a launcher may have
+    taken a job for dead. Raises Blocked where another attempt lives.
+    """
+    folder = attempt.folder
+
+    def is_over(record: Mapping[str, Any], file: Path) -> bool:
+        other = str(record.get("attempt"))
+        if (folder.attempts / other / "outcome.json").exists():
+            return True
+        job = record.get("slurm_job")
+        if job is not None:
+            return job == slurm_job() or _job_is_over(str(job), folder, other)
+        if record.get("host") == socket.gethostname():
+            return not process_lives(record)
+        return _is_silent(folder, other)
+
+    try:
+        return take(folder.path / "CLAIM", is_over, attempt=attempt.id, slurm_job=slurm_job())
+    except Taken as taken:
+        owner = taken.owner or {}
+        where = f"job {owner['slurm_job']}" if owner.get("slurm_job") else f"process {owner.get('pid')}"
+        raise Blocked(
+            f"attempt {owner.get('attempt')} of this run is at work ({where} on {owner.get('host')}); if it is not, "
+            f"delete {folder.path / 'CLAIM'}"
+        ) from None
+
+
+def _job_is_over(job: str, folder: RunFolder, attempt: str) -> bool:
+    """Whether a job has no processes: it is not in the queue, or only waits there."""
+    answer, refusal = call("squeue", "--noheader", f"--jobs={job}", "--format=%T")
+    if refusal is not None and "Invalid job id" not in refusal:
+        return _is_silent(folder, attempt)
+    return all(state in (*IDLE, *ENDED) for state in answer.split())
+
+
+def _is_silent(folder: RunFolder, attempt: str) -> bool:
+    files = [folder.progress, *(folder.attempts / attempt).glob("*")]
+    last = max((path.stat().st_mtime for path in files if path.exists()), default=0.0)
+    return time.time() - last > SILENCE_S
 
 
 def already_done(run: Run, folder: RunFolder, needs: dict[str, str]) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ _here = Path(__file__).resolve().parent
 sys.path[:] = [str(_here.parent), *(path for path in sys.path if path != str(_here))]
 
 from jobs.attempt import Attempt, supersede  # noqa: E402
-from jobs.guard import Blocked, already_done, find_earlier, trained_before, verify_needs  # noqa: E402
+from jobs.guard import Blocked, already_done, claim, find_earlier, trained_before, verify_needs  # noqa: E402
 from jobs.interruption import (  # noqa: E402
     STOP_FILE,
     Stopped,
@@ -151,6 +151,7 @@ def find_work(arguments: argparse.Namespace) -> tuple[Path, str]:
     # A single job may have been submitted from inside somebody's array: the variable is inherited then.
     index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "0")) if len(submission["runs"]) > 1 else 0
     path = arguments.submission.resolve().parents[3] / submission["runs"][index]
+    assert path.name == submission["runs"][index], "a run's folder lies directly below the root of its campaign"
     # A requeued job keeps its id: the restart count tells its attempts apart.
     attempt = f"{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_RESTART_COUNT', '0')}"
     if os.environ.get("SLURM_PROCID", "0") == "0":
@@ -159,13 +160,23 @@ def find_work(arguments: argparse.Namespace) -> tuple[Path, str]:
 
 
 def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
-    """Verify, compute, and write DONE last."""
+    """Verify that this attempt may begin, and let it."""
     run = Run.from_spec(json.loads(folder.spec.read_text(encoding="utf-8")))
     attempt.describe({"ranks": place.size, "slurm_job": slurm_job(), "resources": run.infra.get("resources", {})})
     needs = verify_needs(run, folder.path.parent)
-    if already_done(run, folder, needs):
-        attempt.finish("done", "an earlier attempt had finished this run")
-        return 0
+    turn = claim(attempt) if attempt.first else None
+    try:
+        if already_done(run, folder, needs):
+            attempt.finish("done", "an earlier attempt had finished this run")
+            return 0
+        return compute(run, folder, attempt, place, stop, needs)
+    finally:
+        if turn:
+            turn.release()
+
+
+def compute(run: Run, folder: RunFolder, attempt: Attempt, place: Place, stop: Stop, needs: dict[str, str]) -> int:
+    """Run the stage and write DONE last."""
     if attempt.first and (folder.done.exists() or not trained_before(run, folder, needs)):
         supersede(folder)
     # On NFS a library that is still open leaves .nfs files behind; that must not fail a finished run.

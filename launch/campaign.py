@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import time
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from launch.plan import Plan
 from launch.rows import Row
 from launch.scale import find_pool
 from stilts.errors import UserError
-from stilts.runs import RunFolder, canonical_json, read_json, write_json
+from stilts.runs import Run, RunFolder, canonical_json, read_json, write_bytes, write_json
 from stilts.tasks.catalogue import TARGETS, splits, target_languages
+from stilts.turns import SILENCE_S, Taken, Turn, is_dead, take
+
+WRITERS = 16  # threads that write specifications
 
 
 @dataclass(frozen=True)
@@ -43,94 +46,94 @@ class Campaign:
         """The folder of one run."""
         return RunFolder(self.root / run_id)
 
-    def write_grid(self, plan: Plan) -> None:
-        """Keep the resolved grid, what its tables should hold, and which runs start from which encoder."""
+    def write_grid(self, plan: Plan) -> list[str]:
+        """Keep the resolved grid, what its tables should hold, which runs start from which encoder, and all its runs.
+
+        Returns the runs that the grid had when it was kept the last time.
+        """
+        kept = self._grid_file(plan.grid.name)
+        before = (read_json(kept) or {}).get("runs", [])
         grid = plan.grid.model_dump(mode="json")
         resolved = {"grid": grid, "expected": expected_cells(plan), "children": find_children(plan)}
-        for path in (self.folder / "grid.json", self.folder / "grids" / f"{plan.grid.name}.json"):
-            if read_json(path) != resolved:
-                write_json(path, resolved)
+        content = orjson.dumps({**resolved, "runs": list(plan.runs)}, option=orjson.OPT_INDENT_2) + b"\n"
+        for path in (self.folder / "grid.json", kept):
+            if not path.exists() or path.read_bytes() != content:
+                write_bytes(path, content)
+        return list(before)
 
-    def write_specs(self, plan: Plan, run_ids: Iterator[str] | list[str]) -> None:
-        """Write the specification of each run that is about to be started; one that is right stays untouched."""
-        for run_id in run_ids:
-            spec, path = plan.runs[run_id].spec(), self.run(run_id).spec
-            old = read_json(path)
-            if old and old.get("digest") != spec["digest"]:
-                raise UserError(
-                    f"{path}: another run has this name (digest {str(old.get('digest'))[:16]}, wanted "
-                    f"{spec['digest'][:16]}); move that folder away, two runs cannot share one"
-                )
-            if canonical_json(old) != canonical_json(spec):
-                write_json(path, spec)
+    def runs_of_other_grids(self, name: str) -> set[str] | None:
+        """Every run that a grid of another name was launched with on this root; None where one does not say."""
+        runs: set[str] = set()
+        for path in self._grid_file(name).parent.glob("*.json"):
+            if path != self._grid_file(name):
+                named = (read_json(path) or {}).get("runs")
+                if named is None:
+                    return None
+                runs.update(named)
+        return runs
+
+    def _grid_file(self, name: str) -> Path:
+        return self.folder / "grids" / f"{name}.json"
+
+    def write_specs(self, plan: Plan, run_ids: Iterable[str]) -> None:
+        """Write the specification of each run that is about to be started; one that is right stays untouched.
+
+        Many at once: each waits for the disk (or the file server), not for this machine.
+        """
+        with ThreadPoolExecutor(WRITERS) as pool:
+            list(pool.map(lambda run_id: self._write_spec(plan.runs[run_id]), run_ids))
+
+    def _write_spec(self, run: Run) -> None:
+        spec, path = run.spec(), self.run(run.id).spec
+        old = read_json(path)
+        if old and old.get("digest") != spec["digest"]:
+            raise UserError(
+                f"{path}: another run has this name (digest {str(old.get('digest'))[:16]}, wanted "
+                f"{spec['digest'][:16]}); move that folder away, two runs cannot share one"
+            )
+        if canonical_json(old) != canonical_json(spec):
+            write_json(path, spec)
+
+    def write_withheld(self, runs: Mapping[str, str]) -> None:
+        """Keep why runs that could be submitted were not, by id."""
+        if runs or self.read_withheld():
+            write_json(self.folder / "withheld.json", runs)
+
+    def read_withheld(self) -> dict[str, str]:
+        """Runs that wait outside of the queue, and for what."""
+        return read_json(self.folder / "withheld.json") or {}
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Turn]:
         """Let one launcher at a time act on this campaign. Raises UserError naming the one that is at work.
 
-        The lock is a file created exclusively, which works where `flock` does nothing (Lustre, some NFS).
+        The place of a launcher that died on this host is taken at once, that of one on another host when its
+        heartbeat has been silent for two minutes.
         """
         path = self.folder / "launcher.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"--root: {path.parent} cannot be made ({error.strerror}); name another folder") from None
-        mine = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time(), "id": uuid.uuid4().hex}
-        while not _create(path, mine):
-            owner = _dead_owner(path)
-            # Successors remove a dead lock in turn, each looking again: a slow one must not remove the lock that
-            # a faster one has made since.
-            turn = path.with_suffix(".turn")
-            if owner is not None and _create(turn, mine):
-                try:
-                    if read_json(path) == owner:
-                        path.unlink()
-                finally:
-                    turn.unlink()
-            elif _dead_owner(turn) is not None:
-                turn.unlink(missing_ok=True)
         try:
-            yield
+            turn = take(path, is_dead)
+        except Taken as taken:
+            raise UserError(_at_work(path, taken.owner or {})) from None
+        turn.beat()
+        try:
+            yield turn
         finally:
-            if (read_json(path) or {}).get("id") == mine["id"]:
-                path.unlink(missing_ok=True)
+            turn.release()
 
 
-def _create(path: Path, content: dict[str, Any]) -> bool:
-    """Create a whole file under a name that must be free: `link` is atomic on NFS too, `O_EXCL` was not always."""
-    temporary = path.with_suffix(f".{content['id']}.new")
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def _dead_owner(path: Path) -> dict[str, Any] | None:
-    """What a lock says whose process is dead; None where it is free by now. Raises UserError where it may live."""
-    owner = read_json(path)
-    if owner is None and not path.exists():
-        return None
-    owner = owner or {}
-    if owner.get("host") != socket.gethostname() or _alive(int(owner.get("pid", 0))):
-        raise UserError(
-            f"{path}: a launcher works on this campaign (process {owner.get('pid')} on {owner.get('host')}, "
-            f"since {_clock(owner.get('time'))}); wait for it, or delete this file if it is gone"
-        )
-    return owner
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid > 0
+def _at_work(path: Path, owner: Mapping[str, Any]) -> str:
+    told = (
+        f"{path}: a launcher works on this campaign (process {owner.get('pid')} on {owner.get('host')}, "
+        f"since {_clock(owner.get('time'))}); wait for it"
+    )
+    if owner and owner.get("host") != socket.gethostname():
+        return f"{told}; if it is dead, the same command takes over {SILENCE_S:.0f} s after its last heartbeat"
+    return f"{told}, or delete this file if it is gone"
 
 
 def _clock(seconds: Any) -> str:

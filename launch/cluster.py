@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from launch.resources import ResourceRule
+from launch.resources import Line, ResourceRule
 from stilts.document import read_document, unknown, validate
 from stilts.errors import UserError
-from stilts.settings import Count, Settings
+from stilts.settings import Count, Positive, Settings
 
 CLUSTERS = Path(__file__).parent / "clusters"
-_NO_NEWLINE = r"^[^\n\r\x00]*$"
-Line = Annotated[str, Field(pattern=_NO_NEWLINE)]
+# Variables are for the compute node's shell; nothing else of it is.
+Scratch = Annotated[str, Field(pattern=r"^(?:[^\n\r\x00\"`$\\]|\$\w+|\$\{\w+\})*$")]
 
 
 class Cluster(Settings):
@@ -26,10 +26,14 @@ class Cluster(Settings):
     qos: Line | None = None
     python: Line | None = None
     setup: list[str] = Field(default_factory=list)
-    scratch: Line | None = None
+    scratch: Scratch | None = None
     sbatch: dict[str, Any] = Field(default_factory=dict)
     srun: list[Line] = Field(default_factory=list)
     array_parallelism: Count = 256
+    max_gpus: Count | None = None
+    continue_by: Literal["slurm"] | None = Field(None, alias="continue")
+    continue_min: Positive = 10.0
+    uncertain_s: Positive = 60.0
     signal_delay_s: Count = 120
     kill_on_invalid_dep: bool = True
     gpu_option: Annotated[str, Field(pattern="^(gpus-per-node|gres)$")] = "gpus-per-node"

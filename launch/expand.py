@@ -112,6 +112,8 @@ def _spelled_row(names: list[str], row: tuple[Any, ...], suite: str) -> Iterator
 
 
 def _excluded(point: Mapping[str, Any], grid: Grid, suite: str) -> bool:
+    if not grid.exclude:
+        return False
     combination = _combination(point)
     return any(
         all(_matches(combination, point, name, _values(name, _as_list(value), suite)) for name, value in entry.items())

@@ -48,11 +48,12 @@ def run_local(
     plan: Plan,
     campaign: Campaign,
     observations: dict[str, Observation],
+    wanted: list[str],
     arguments: argparse.Namespace,
     console: Console,
 ) -> int:
-    """Work through the DAG on this machine."""
-    actions = decide(plan, observations)
+    """Work through the wanted part of the DAG on this machine."""
+    actions = decide(plan, observations, wanted=wanted)
     _refuse_live(observations)
     if not actions.runs:
         console.print(why_nothing(plan, observations), soft_wrap=True)

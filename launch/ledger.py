@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from launch.slurm import this_user
@@ -14,7 +15,10 @@ from stilts.runs import read_json, write_json
 
 @dataclass(frozen=True)
 class Submission:
-    """One sbatch call: its unique tag, the runs by array index, and the job id once it is known."""
+    """One sbatch call: its unique tag, the runs by array index, and the job id once it is known.
+
+    `gpus` are those of one element, `throttle` is how many may run at once. `dismissed`: sbatch made no job.
+    """
 
     tag: str
     name: str
@@ -22,12 +26,29 @@ class Submission:
     time: float
     job_id: str | None
     user: str
+    gpus: int = 0
+    throttle: int | None = None
+    dismissed: bool = False
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether nobody knows yet if sbatch has made a job."""
+        return self.job_id is None and not self.dismissed
+
+    @cached_property
+    def indices(self) -> dict[str, int]:
+        """The array index of each run."""
+        return {run_id: index for index, run_id in enumerate(self.runs)}
+
+    def index_of(self, run_id: str) -> int | None:
+        """The run's array index; None where the submission is a single job."""
+        return self.indices[run_id] if len(self.runs) > 1 else None
 
     def job_of(self, run_id: str) -> str | None:
         """The run's job as squeue shows it: `12_3`, or `12` where the submission is a single job."""
         if self.job_id is None:
             return None
-        return f"{self.job_id}_{self.runs.index(run_id)}" if len(self.runs) > 1 else self.job_id
+        return f"{self.job_id}_{self.indices[run_id]}" if len(self.runs) > 1 else self.job_id
 
 
 class Ledger:
@@ -49,8 +70,9 @@ class Ledger:
             record = read_json(path)
             if record:
                 job = read_json(path.with_name("job.json")) or {}
-                runs, user = tuple(record["runs"]), record.get("user", this_user())
-                yield Submission(record["tag"], record["name"], runs, record["time"], job.get("job_id"), user)
+                runs, user = tuple(record["runs"]), record.get("user") or this_user()
+                more = (record.get("gpus", 0), job.get("throttle", record.get("throttle")), job.get("dismissed", False))
+                yield Submission(record["tag"], record["name"], runs, record["time"], job.get("job_id"), user, *more)
 
     def _index(self, submission: Submission) -> None:
         """Put a submission in its place among those of its runs; one that is confirmed replaces its intent."""
@@ -59,22 +81,47 @@ class Ledger:
             self._by_run[run_id] = sorted([*others, submission], key=lambda s: s.time)
 
     def of(self, run_id: str) -> list[Submission]:
-        """Submissions that a run was part of, oldest first."""
-        return self._by_run.get(run_id, [])
+        """Submissions that a run was part of, oldest first, without those that came to nothing."""
+        return [submission for submission in self._by_run.get(run_id, ()) if not submission.dismissed]
 
-    def intend(self, name: str, runs: Iterable[str]) -> Submission:
+    def last(self, run_id: str) -> Submission | None:
+        """The newest of them."""
+        return next(reversed(self.of(run_id)), None)
+
+    def find(self, tag: str) -> Submission | None:
+        """A submission by its tag; None where there is none, or sbatch made no job."""
+        return next((s for s in self.submissions if s.tag == tag and not s.dismissed), None)
+
+    @property
+    def runs(self) -> Collection[str]:
+        """Every run that was ever submitted, whichever grid it belongs to."""
+        return self._by_run.keys()
+
+    def intend(self, name: str, runs: Iterable[str], gpus: int = 0, throttle: int | None = None) -> Submission:
         """Put a submission on disk that is about to be made. Its tag ends the job's name."""
         tag = uuid.uuid4().hex[:8]
-        submission = Submission(tag, f"{name}#{tag}", tuple(runs), time.time(), None, this_user())
-        record = {"tag": tag, "name": submission.name, "runs": list(submission.runs), "time": submission.time}
-        write_json(self.folder / tag / "submission.json", {**record, "user": submission.user})
+        submission = Submission(tag, f"{name}#{tag}", tuple(runs), time.time(), None, this_user(), gpus, throttle)
+        names = ("tag", "name", "runs", "time", "user", "gpus", "throttle")
+        write_json(self.folder / tag / "submission.json", {name: getattr(submission, name) for name in names})
+        self._replace(submission)
         return submission
 
     def confirm(self, submission: Submission, job_id: str) -> Submission:
         """Record the job id that sbatch gave (or that was found by the tag)."""
-        if not self.read_only:
-            write_json(self.folder / submission.tag / "job.json", {"job_id": job_id})
-        confirmed = replace(submission, job_id=job_id)
-        self.submissions = [*(s for s in self.submissions if s.tag != submission.tag), confirmed]
-        self._index(confirmed)
-        return confirmed
+        return self._replace(replace(submission, job_id=job_id, dismissed=False), save=True)
+
+    def dismiss(self, submission: Submission) -> Submission:
+        """Record that sbatch has made no job, so that nobody asks for it again."""
+        return self._replace(replace(submission, dismissed=True), save=True)
+
+    def set_throttle(self, submission: Submission, elements: int) -> Submission:
+        """Record how many elements of an array may run at once from now on."""
+        return self._replace(replace(submission, throttle=elements), save=True)
+
+    def _replace(self, submission: Submission, save: bool = False) -> Submission:
+        if save and not self.read_only:
+            found = {"job_id": submission.job_id, "throttle": submission.throttle, "dismissed": submission.dismissed}
+            write_json(self.folder / submission.tag / "job.json", found)
+        self.submissions = [*(s for s in self.submissions if s.tag != submission.tag), submission]
+        self._index(submission)
+        return submission

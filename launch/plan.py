@@ -37,7 +37,8 @@ Overrides = tuple[tuple[str, Any], ...]
 class Plan:
     """The DAG in an order in which parents come first, and which run fills which cell of the tables.
 
-    `points` are the places on the scale block's curves with the variant of the curve and the row that stands there.
+    `points` are the places on the scale block's curves with the variant of the curve and the row that stands there;
+    `combinations` the run that scores each combination, and the one that made the encoder it starts from.
     """
 
     grid: Grid
@@ -45,6 +46,7 @@ class Plan:
     runs: dict[str, Run] = field(default_factory=dict)
     cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
     points: set[tuple[Place, str, Row]] = field(default_factory=set)
+    combinations: dict[Combination, tuple[str, str]] = field(default_factory=dict)
 
     def resources(self, run_id: str) -> Resources:
         """The resource class that the run was given."""
@@ -80,6 +82,8 @@ class _Planner:
         self.encoder = lru_cache(maxsize=None)(self._encoder)
         self.trained = lru_cache(maxsize=None)(self._trained)
         self.resources = lru_cache(maxsize=None)(self._resources)
+        self.target_config = lru_cache(maxsize=None)(self._target_config)
+        self.shared: dict[Any, dict[str, Any]] = {}
 
     def add(self, combination: Combination, places: list[Place]) -> None:
         """Add the run of one combination with all its ancestors, its cell, and its places on curves."""
@@ -91,6 +95,7 @@ class _Planner:
         else:
             run = self.trained(training.name, row, c.seed, c.overrides)
         self.plan.cells.setdefault((row, c.target), {})[c.seed] = run.id
+        self.plan.combinations[c] = run.id, run.parents[0]
         for place in places:
             # A single task has fewer settings than the curve that it begins, for instance no replay.
             curve = self.row(c.model, place.regime, c.tasks, c.mlm, c.translated, c.overrides)
@@ -128,8 +133,17 @@ class _Planner:
             sizes = {task: size * (1 + len(bundle.translation.languages)) for task, size in sizes.items()}
         sizes[MLM] = bundle.mlm.sentences
         own = tuple(task for task in config["tasks"] if task in (config.get("phase", task), MLM))
-        slug = f"{row.name}-s{seed}"
-        return self._put("intermediate", slug, config, tuple(parents), own, row=row, sizes=sizes, settings=settings)
+        return self._put(
+            "intermediate",
+            f"{row.name}-s{seed}",
+            config,
+            tuple(parents),
+            own,
+            row=row,
+            sizes=sizes,
+            settings=settings,
+            same=(row, overrides),
+        )
 
     def _prefix(self, row: Row, seed: int, overrides: Overrides) -> Run:
         """The encoder of all phases but the last. A fixed number of updates is cut by the last phase's share, so the
@@ -144,14 +158,19 @@ class _Planner:
     def _trained(self, training: str, row: Row, seed: int, overrides: Overrides) -> Run:
         bundle, encoder = self.bundle(overrides), self.encoder(row, seed, overrides)
         base = self.data.base(row.model, bundle)
-        recipe = recipe_of(TRAININGS[training], bundle.target, several=False)
-        length = recipe["max_length"]
+        config = {**self.target_config(training, overrides), "seed": seed}
+        length = config["tasks"][training]["max_length"]
         data = self.data.prepared(training, "train", base, length)
         scores = tuple(self.data.prepared(name, "scored", base, length).id for name in self.data.served(training))
-        config = training_config({training: recipe}, bundle.target, seed)
-        slug = f"{training}-{row.name}-s{seed}"
-        parents = (encoder.id, data.id)
-        return self._put("target", slug, config, parents, (training,), scores, row=row, settings=bundle.target)
+        slug, parents, same = f"{training}-{row.name}-s{seed}", (encoder.id, data.id), (training, row, overrides)
+        return self._put(
+            "target", slug, config, parents, (training,), scores, row=row, settings=bundle.target, same=same
+        )
+
+    def _target_config(self, training: str, overrides: Overrides) -> dict[str, Any]:
+        """What all seeds and rows of a target are told; the seed stands in its place."""
+        settings = self.bundle(overrides).target
+        return training_config({training: recipe_of(TRAININGS[training], settings, several=False)}, settings, seed=0)
 
     def _retrieval(self, target: str, row: Row, seed: int, overrides: Overrides) -> Run:
         """Scoring without training: the pretrained encoder's run has no seed and is shared by all of them."""
@@ -163,7 +182,8 @@ class _Planner:
         if encoder is not base:
             config["seed"] = seed
             slug += f"-s{seed}"
-        return self._put("retrieval", slug, config, (encoder.id,), (target,), (data.id,), row=row)
+        same = (target, row, overrides, encoder is base)
+        return self._put("retrieval", slug, config, (encoder.id,), (target,), (data.id,), row=row, same=same)
 
     def _put(
         self,
@@ -176,15 +196,20 @@ class _Planner:
         row: Row | None = None,
         sizes: Mapping[str, int] | None = None,
         settings: TrainingSettings | None = None,
+        same: Any = None,
     ) -> Run:
-        """Add a run with its resources and label, unless it is there."""
-        infra: dict[str, Any] = {}
+        """Add a run with its resources and label, unless it is there. Runs that differ in their seed alone have the
+        same infra, found by `same`: one object, computed once."""
+        infra: dict[str, Any] = self.shared.get((stage, same), {}) if same is not None else {}
         run = Run(stage, slug, config, parents, scores, infra)
         known = self.plan.runs.setdefault(run.id, run)
         if known is not run:
             if known.digest != run.digest:
                 raise UserError(f"two different runs have the name {run.id}; change one of their settings a little")
             return known
+        if infra:
+            return run
+        self.shared[stage, same] = infra
         gpus, infra["resources"] = self.resources(stage, tasks)
         # Two GPUs take half of the time: the hours on one are the GPU-hours of any number.
         infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second, sizes or {}) if gpus else 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from launch.observe import LIVE, Observation
@@ -28,6 +28,11 @@ class Array:
     same_index: tuple[str, ...] = ()
     after_any: tuple[str, ...] = ()
 
+    @property
+    def gpus(self) -> int:
+        """GPUs of one element."""
+        return self.resources.gpus * self.resources.nodes
+
     def name(self, plan: Plan) -> str:
         """How it reads in squeue before its elements take their own names."""
         stages = sorted({plan.runs[run_id].stage for run_id in self.runs})
@@ -46,20 +51,35 @@ class Actions:
         return [run_id for array in self.arrays for run_id in array.runs]
 
 
-def decide(plan: Plan, observations: Mapping[str, Observation], max_array: int = 1001) -> Actions:
-    """The fewest actions that bring every runnable run of the plan to done.
+def decide(
+    plan: Plan, observations: Mapping[str, Observation], max_array: int = 1001, wanted: Iterable[str] | None = None
+) -> Actions:
+    """The fewest actions that bring every runnable run of the plan (of `wanted` alone, where it is given) to done.
 
-    Doomed jobs (their parent failed or was cancelled: they would wait for ever) are cancelled, and they and
-    everything that is neither done nor live is submitted.
+    Jobs that can do no good are cancelled: the doomed (their parent failed or was cancelled, they would wait for
+    ever), and those of a run that has another one. What is neither done nor live is submitted.
     """
-    doomed = [o.job for o in observations.values() if o.doomed and o.job]
-    wanted = wanted_runs(plan, observations)
-    return Actions(doomed, group(plan, wanted, observations, max_array))
+    useless = [o.job for o in observations.values() if o.doomed and o.job]
+    useless += [job for o in observations.values() for job in o.surplus]
+    chosen = wanted_runs(plan, observations) if wanted is None else wanted
+    return Actions(useless, group(plan, chosen, observations, max_array))
 
 
 def wanted_runs(plan: Plan, observations: Mapping[str, Observation]) -> list[str]:
     """Runs to start, parents first: neither done nor live."""
     return [run_id for run_id in plan.runs if observations[run_id].state not in ("done", *LIVE)]
+
+
+def narrow(plan: Plan, wanted: Iterable[str], chosen: Container[str], limit: int | None) -> tuple[list[str], list[str]]:
+    """Of the wanted runs the first `limit` that are chosen, with their unfinished ancestors; and those ancestors."""
+    order = list(wanted)
+    asked = set([run_id for run_id in order if run_id in chosen][:limit])
+    needed = set(asked)
+    for run_id in reversed(order):  # children before their parents
+        if run_id in needed:
+            needed.update(plan.runs[run_id].needs)
+    kept = [run_id for run_id in order if run_id in needed]
+    return kept, [run_id for run_id in kept if run_id not in asked]
 
 
 def group(plan: Plan, wanted: Iterable[str], observations: Mapping[str, Observation], max_array: int) -> list[Array]:

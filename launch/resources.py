@@ -13,6 +13,9 @@ from stilts.runs import STAGE_VERSIONS
 from stilts.settings import Count, Positive, Settings
 from stilts.tasks.catalogue import INTERMEDIATES, MLM, TARGETS, TEXT, TRAININGS
 
+# Text that becomes part of one line of a job script: no line break may begin another one.
+Line = Annotated[str, Field(pattern=r"^[^\n\r\x00]*$")]
+
 # Their work is one rank's: several would only wait.
 ONE_RANK_STAGES = ("fetch", "translate", "prepare", "retrieval")
 
@@ -30,9 +33,9 @@ class Resources(Settings):
     cpus: Count = 2
     mem_gb: Count = 8
     timeout_min: Count = 60
-    partition: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    partition: Line | None = None
+    qos: Line | None = None
+    constraint: Line | None = None
     micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] = 1
     activation_checkpointing: bool = False
@@ -87,9 +90,9 @@ class ResourceRule(Settings):
     cpus: Count | None = None
     mem_gb: Count | None = None
     timeout_min: Count | None = None
-    partition: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
+    partition: Line | None = None
+    qos: Line | None = None
+    constraint: Line | None = None
     micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] | None = None
     activation_checkpointing: bool | None = None

@@ -1,24 +1,17 @@
-"""Slurm itself: submit arrays through submitit, ask squeue and sacct once each, cancel. No policy here."""
+"""Slurm itself: ask squeue and sacct once each, cancel, throttle. No policy here (submission: `launch/sbatch.py`)."""
 
 from __future__ import annotations
 
-import operator
 import os
 import pwd
 import re
-import shlex
 import shutil
 import subprocess
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from launch.cluster import Cluster
-from launch.resources import Resources
 from stilts.errors import UserError
 
 COMMAND_TIMEOUT_S = 60
@@ -75,7 +68,8 @@ class SlurmUnavailable(Exception):
 def squeue(users: Iterable[str] = ()) -> list[Job]:
     """Every job of these users (this one, if none is named) that is in the queue: one call, arrays expanded.
 
-    Raises SlurmUnavailable.
+    Jobs that are not ours have no tag. Raises SlurmUnavailable, also where the answer is cut off: whoever is missing
+    from it would be submitted again.
     """
     # -r and SLURM_BITSTR_LEN=0: long pending array expressions are cut at 64 bytes otherwise.
     whose = ",".join(sorted(users)) or this_user()
@@ -102,7 +96,7 @@ def sacct(job_ids: Iterable[str] = (), since: float | None = None) -> list[Job]:
 
 def _parse_queued(line: str) -> list[Job]:
     parts = line.split("|", 3)
-    if len(parts) < 4 or "#" not in parts[3]:
+    if len(parts) < 4:
         return []
     return [Job(*identity, _tag(parts[3]), parts[1], parts[2]) for identity in _parse_ids(parts[0])]
 
@@ -139,10 +133,37 @@ def cancel(job_ids: Iterable[str]) -> None:
         _call("scancel", *ids)
 
 
-def max_array_size() -> int:
-    """The site's MaxArraySize (it caps the index, so it is also the largest array from index 0)."""
-    match = re.search(r"MaxArraySize\s*=\s*(\d+)", _call("scontrol", "show", "config"))
-    return max(1, int(match[1])) if match else 1001
+def throttle(job_id: str, elements: int) -> None:
+    """Let so many elements of an array run at once. Raises SlurmUnavailable, also where the array has ended."""
+    _call("scontrol", "update", f"JobId={job_id}", f"ArrayTaskThrottle={elements}")
+
+
+def show_config() -> str:
+    """`scontrol show config`. Raises SlurmUnavailable."""
+    return _call("scontrol", "show", "config")
+
+
+def show_associations() -> str:
+    """What the controller knows of this user's associations and of every QOS, with what is in use.
+
+    Raises SlurmUnavailable, as on sites that keep it to themselves.
+    """
+    return _call("scontrol", "show", "assoc_mgr", "flags=qos,assoc", f"users={this_user()}")
+
+
+def sacctmgr(entity: str, fields: str, *conditions: str) -> list[list[str]]:
+    """Rows of `sacctmgr show`. Raises SlurmUnavailable."""
+    output = _call("sacctmgr", "--noheader", "--parsable2", "show", entity, *conditions, f"format={fields}")
+    return [line.split("|") for line in output.splitlines() if line]
+
+
+def require_plain_root(root: Path) -> None:
+    """Raise UserError where sbatch would read more than a path in the names of log files below `root`."""
+    if found := re.search(r"[%\\\n\r\x00]", str(root)):
+        raise UserError(
+            f"--root: {str(root)!r} has the character {found[0]!r}, which sbatch takes for a pattern or the end of a "
+            "line in the names of log files; choose another folder"
+        )
 
 
 def require_commands() -> None:
@@ -152,103 +173,6 @@ def require_commands() -> None:
             "--executor slurm: there is no sbatch and srun on this machine's PATH; run on a login node, or use "
             "--executor local"
         )
-
-
-def submit(
-    folder: Path, name: str, count: int, dependency: str | None, resources: Resources, cluster: Cluster, snapshot: Path
-) -> str:
-    """One sbatch call through submitit for `count` runs (an array where there are several); returns the job id.
-
-    The job's command is our own `jobs/run.py` out of the snapshot with the path of `folder/submission.json`,
-    put in the place of submitit's Python command: submitit appends its own worker to it, which `run.py` never
-    starts. So no pickle is loaded in a job, nothing depends on what submitit does after sbatch has answered (it
-    renames pickles then, and a job whose pickle is not renamed within a minute dies), and no signal handler but
-    ours is in force.
-
-    Raises UserError with Slurm's own words where sbatch refuses, SlurmUnavailable where it does not answer.
-    """
-    import submitit
-
-    require_commands()
-    python = cluster.python or shlex.quote(sys.executable)
-    script = shlex.quote(str(snapshot / "jobs" / "run.py"))
-    command = f"{python} -u {script} --submission {shlex.quote(str(folder / 'submission.json'))} --"
-    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=0, python=command)
-    executor.update_parameters(**sbatch_parameters(name, dependency, resources, cluster, snapshot))
-    payload = [str(folder / "submission.json")] * count
-    try:
-        with _outside_of_jobs():
-            jobs = executor.map_array(operator.truth, payload)
-    except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
-        raise UserError(f"sbatch refused '{name}': {_last_words(error)}") from None
-    except subprocess.TimeoutExpired as error:
-        raise SlurmUnavailable(f"sbatch did not answer within {error.timeout} s") from None
-    return str(jobs[0].job_id).split("_")[0]
-
-
-@contextmanager
-def _outside_of_jobs() -> Iterator[None]:
-    """Hide the variables of a job that this launcher may run in: sbatch and the new job would obey them.
-
-    SLURM_CONF stays: it says which Slurm to talk to.
-    """
-    prefixes = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")
-    hidden = {key: os.environ.pop(key) for key in list(os.environ) if key.startswith(prefixes) and key != "SLURM_CONF"}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-def sbatch_parameters(
-    name: str, dependency: str | None, resources: Resources, cluster: Cluster, snapshot: Path
-) -> dict[str, Any]:
-    """submitit's parameters for one array."""
-    extra: dict[str, Any] = {key: value for key, value in cluster.sbatch.items() if value not in (None, False)}
-    # The submitting shell's folder may be the working tree, whose code must not win over the snapshot's.
-    extra["chdir"] = str(snapshot)
-    extra["requeue"] = True  # an interrupted run puts itself back; some sites switch that off by default
-    if dependency and cluster.kill_on_invalid_dep:
-        extra["kill-on-invalid-dep"] = "yes"
-    gpus: dict[str, Any] = {}
-    if resources.gpus:
-        by_gres = cluster.gpu_option == "gres"
-        gpus = {"gres": f"gpu:{resources.gpus}"} if by_gres else {"gpus_per_node": resources.gpus}
-    delay = f"export STILTS_SIGNAL_DELAY_S={cluster.signal_delay_s}"
-    setup = [*cluster.setup, "export PYTHONDONTWRITEBYTECODE=1", delay]
-    if cluster.scratch:
-        setup.append(f'export STILTS_SCRATCH="{cluster.scratch}"')
-    optional = {
-        "partition": resources.partition or cluster.partition,
-        "account": cluster.account,
-        "qos": resources.qos or cluster.qos,
-        "constraint": resources.constraint,
-        "dependency": dependency,
-    }
-    return {
-        "job_name": name,
-        "time": resources.timeout_min,
-        "nodes": resources.nodes,
-        "ntasks_per_node": resources.ranks_per_node,
-        "cpus_per_task": resources.cpus,
-        "mem": f"{resources.mem_gb}GB",
-        "array_parallelism": cluster.array_parallelism,
-        "signal_delay_s": cluster.signal_delay_s,
-        "setup": setup,
-        "wckey": "",  # some sites refuse an unknown one, and submitit has a default
-        # srun does not inherit --cpus-per-task on Slurm 22.05 to 23.02; one dead rank must end the step, and the
-        # others may leave long before rank 0 has scored (sites set a limit for that, WaitTime).
-        "srun_args": [
-            f"--cpus-per-task={resources.cpus}",
-            "--kill-on-bad-exit=1",
-            "--wait=0",
-            "--export=ALL",
-            *cluster.srun,
-        ],
-        "additional_parameters": extra,
-        **gpus,
-        **{key: value for key, value in optional.items() if value is not None},
-    }
 
 
 def _call(*command: str) -> str:
@@ -264,13 +188,9 @@ def _call(*command: str) -> str:
     if result.returncode != 0:
         words = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
         raise SlurmUnavailable(f"{command[0]} failed: {words[-1]}")
+    if result.stdout and not result.stdout.endswith("\n"):
+        raise SlurmUnavailable(f"{command[0]}'s answer was cut off after {len(result.stdout)} characters")
     return result.stdout
-
-
-def _last_words(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    spoken = [line for line in lines if line.startswith("sbatch:")]
-    return " ".join(spoken or lines[-1:])
 
 
 def this_user() -> str:

@@ -210,7 +210,7 @@ def _legal_keys(model: type[BaseModel], location: Location) -> list[str]:
         fields = getattr(current, "model_fields", {})
         if part in fields:
             current = _inner_model(fields[part].annotation)
-    return list(current.model_fields)
+    return [info.alias or name for name, info in current.model_fields.items()]
 
 
 def _inner_model(annotation: Any) -> Any:

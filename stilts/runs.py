@@ -36,9 +36,12 @@ STAGE_VERSIONS = {
 ENCODER_STAGES = ("intermediate-", "pretrain-", "fetch-model-")
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """The one spelling of a value: sorted keys, no blanks, no NaN; 1.0 and 1 stay different on purpose."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,7 @@ def load_encoder(path: Path, attention: str, dropout: float | None, dtype: torch
             attn_implementation=attention,
             dtype=dtype,
             local_files_only=True,
+            use_safetensors=True,
             **({"add_pooling_layer": False} if takes_pooling else {}),
         )
 

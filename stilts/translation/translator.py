@@ -71,7 +71,9 @@ class Translator:
         dtype = torch.float16 if device.type == "cuda" else torch.float32
         try:
             with quiet_transformers():
-                model = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+                model = AutoModelForSeq2SeqLM.from_pretrained(
+                    folder, dtype=dtype, local_files_only=True, use_safetensors=True
+                )
         except (OSError, ValueError) as error:
             raise UserError(f"{folder}: no translation model can be loaded: {str(error).splitlines()[0]}") from None
         positions = getattr(model.config, "max_position_embeddings", max_length)

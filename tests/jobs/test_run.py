@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -163,3 +165,87 @@ def test_data_from_another_root_is_read_again(tmp_path: Path) -> None:
         assert (code, outcome["reason"]) == (0, "finished")
         outputs.append((folder.read_done() or {})["output"])
     assert outputs[0] != outputs[1]
+
+
+# ---- one attempt at a time
+
+
+def leave_claim(folder: RunFolder, **owner: Any) -> None:
+    """What an attempt that was killed leaves behind."""
+    write_json(folder.path / "CLAIM", {"id": "x", "attempt": "other", "host": socket.gethostname(), **owner})
+
+
+def squeue_says(folder: Path, answer: str, code: int = 0) -> dict[str, str]:
+    """An environment of job 13 in which squeue answers so."""
+    program = folder / "bin" / "squeue"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\necho "{answer}" >&{2 if code else 1}\nexit {code}\n')
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}", "SLURM_JOB_ID": "13", "SLURM_JOB_END_TIME": "9999999999"}
+
+
+def attempt(folder: RunFolder, **environment: str) -> tuple[int, dict[str, Any]]:
+    code = start(folder, "13.0", **environment).wait(120)
+    return code, json.loads((folder.attempts / "13.0" / "outcome.json").read_text())
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "COMPLETING", "SUSPENDED", "HIBERNATING"])
+def test_a_job_refuses_to_start_beside_a_living_one(tmp_path: Path, state: str) -> None:
+    _, folder = make_run(tmp_path)
+    leave_claim(folder, slurm_job="12_3", host="n7")
+    code, outcome = attempt(folder, **squeue_says(tmp_path, state))
+    assert (code, outcome["state"]) == (75, "blocked")
+    assert outcome["reason"].startswith("attempt other of this run is at work (job 12_3 on n7)")
+    assert folder.read_done() is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [("", 0), ("CANCELLED", 0), ("PENDING", 0), ("slurm_load_jobs error: Invalid job id", 1)]
+)
+def test_a_job_takes_the_place_of_a_dead_one(tmp_path: Path, answer: str, code: int) -> None:
+    _, folder = make_run(tmp_path)
+    leave_claim(folder, slurm_job="12_3", host="n7")
+    assert attempt(folder, **squeue_says(tmp_path, answer, code))[0] == 0
+    assert not (folder.path / "CLAIM").exists()
+
+
+def test_where_squeue_does_not_answer_the_signs_of_life_decide(tmp_path: Path) -> None:
+    _, folder = make_run(tmp_path)
+    leave_claim(folder, slurm_job="12_3", host="n7")
+    write_json(folder.progress, {"step": 1})
+    mute = squeue_says(tmp_path, "Unable to contact slurm controller", code=1)
+    assert attempt(folder, **mute)[0] == 75
+    os.utime(folder.progress, (0, 0))
+    shutil.rmtree(folder.attempts)
+    assert attempt(folder, **mute)[0] == 0
+
+
+def test_a_requeued_job_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Slurm has ended what it requeues, though nobody could give the turn back."""
+    _, folder = make_run(tmp_path)
+    leave_claim(folder, slurm_job="13", host="n7")
+    assert attempt(folder, **squeue_says(tmp_path, "RUNNING"))[0] == 0
+
+
+def test_local_attempts_wait_for_nobody_that_is_dead(tmp_path: Path) -> None:
+    _, folder = make_run(tmp_path)
+    leave_claim(folder, pid=os.getpid())
+    code, outcome = execute(folder, "one")
+    assert (code, outcome["state"]) == (75, "blocked")
+    leave_claim(folder, pid=2**22 + 1)
+    assert execute(folder, "two")[0] == 0
+    folder.done.unlink()
+    leave_claim(folder, pid=os.getpid())
+    write_json(folder.attempts / "other" / "outcome.json", {"state": "failed"})
+    assert execute(folder, "three")[0] == 0, "an attempt that has said how it ended is over"
+
+
+def test_of_many_attempts_at_once_one_computes(tmp_path: Path) -> None:
+    _, folder = make_run(tmp_path)
+    processes = [start(folder, str(number)) for number in range(6)]
+    codes = sorted(process.wait(120) for process in processes)
+    outcomes = [json.loads((folder.attempts / str(n) / "outcome.json").read_text()) for n in range(6)]
+    assert [outcome["reason"] for outcome in outcomes].count("finished") == 1
+    assert set(codes) <= {0, 75}
+    assert folder.read_done() is not None
+    assert not list(folder.path.glob("*CLAIM*"))

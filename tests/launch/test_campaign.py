@@ -19,8 +19,10 @@ import pytest
 
 from launch.campaign import Campaign
 from launch.ledger import Ledger
+from stilts import turns
 from stilts.errors import UserError
 from stilts.runs import read_json, write_json
+from stilts.turns import SILENCE_S
 from tests.launch.fake_slurm import FakeSlurm
 from tests.launch.small import plan_of, small
 from tests.support.campaigns import ROOT, Study
@@ -85,13 +87,54 @@ def test_a_dead_owner_is_replaced(campaign: Campaign, holder: subprocess.Popen[s
     assert lock_files(campaign) == []
 
 
-def test_an_owner_on_another_machine_is_never_replaced(campaign: Campaign) -> None:
-    """Whether its process lives cannot be seen from here."""
+def test_an_owner_on_another_machine_is_replaced_when_it_has_been_silent(campaign: Campaign) -> None:
+    """Whether its process lives cannot be seen from here, only whether its heartbeat goes on."""
     path = campaign.folder / "launcher.lock"
-    write_json(path, {"host": "login2", "pid": 2**22 + 1, "time": 0, "id": "x"})
-    with pytest.raises(UserError, match=r"process 4194305 on login2.*delete this file if it is gone"), campaign.lock():
+    write_json(path, {"host": "login2", "pid": os.getpid(), "time": 0, "id": "x"})
+    now = time.time()
+    os.utime(path, (now, now - SILENCE_S + 20))
+    with pytest.raises(UserError, match=r"on login2.*takes over 120 s after its last heartbeat"), campaign.lock():
         pytest.fail("two launchers at once")
-    assert path.exists()
+    os.utime(path, (now, now - SILENCE_S - 20))
+    with campaign.lock() as turn:
+        assert turn.held
+        assert (read_json(path) or {})["host"] == socket.gethostname()
+    assert lock_files(campaign) == []
+
+
+def test_a_launcher_keeps_its_heartbeat(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "BEAT_S", 0.02)
+    path = campaign.folder / "launcher.lock"
+    with campaign.lock():
+        os.utime(path, (0, 0))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime == 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_a_process_number_that_was_given_out_again_is_not_its_owner(campaign: Campaign) -> None:
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "born": 1, "time": 0, "id": "x"}
+    write_json(campaign.folder / "launcher.lock", owner)
+    with campaign.lock() as turn:
+        assert turn.held
+
+
+def test_a_successor_that_died_before_it_took_over_is_succeeded_too(campaign: Campaign) -> None:
+    path = campaign.folder / "launcher.lock"
+    dead = {"host": socket.gethostname(), "pid": 2**22 + 1, "time": 0}
+    write_json(path, {**dead, "id": "x"})
+    write_json(path.with_name("launcher.lock.x.next"), {**dead, "id": "y"})
+    with campaign.lock() as turn:
+        assert turn.held
+    assert lock_files(campaign) == []
+
+
+def test_a_launcher_that_was_taken_for_dead_knows_it(campaign: Campaign) -> None:
+    with campaign.lock() as turn:
+        write_json(turn.path, {"host": "login2", "pid": 1, "time": 0, "id": "other"})
+        assert not turn.held
+    assert turn.path.exists()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}"])

@@ -21,6 +21,7 @@ LIGHT_OF_STILTS = [
     "stilts.runs",
     "stilts.results",
     "stilts.settings",
+    "stilts.turns",
     "stilts.tasks.catalogue",
     "stilts.data.files",
     "stilts.data.hub_sets",

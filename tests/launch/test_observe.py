@@ -262,7 +262,7 @@ def test_without_accounting_the_folders_tell(site: Site, how: str) -> None:
     seen, queue = site.look_closely()
     assert seen[ENCODERS[0]].state == "cancelled"
     assert seen[ENCODERS[1]] == Observation(
-        "failed", "left the queue without an outcome; accounting is not available", "12_1"
+        "failed", "left the queue without an outcome; accounting is not available", "12_1", absent=True
     )
     assert len(queue.notes) == 1
 
@@ -337,6 +337,67 @@ def test_a_job_that_ended_before_it_was_found_is_found_in_the_accounting(site: S
 def test_an_intent_that_never_became_a_job_is_planned(site: Site) -> None:
     site.submit(*ENCODERS, job=None)
     assert [site.state(run_id) for run_id in ENCODERS] == ["planned"] * 3
+
+
+def test_an_sbatch_that_did_not_answer_is_uncertain_for_a_while(site: Site) -> None:
+    """A slow controller may make the job after sbatch has given up."""
+    site.submit(*ENCODERS, job=None, age_s=PLAN.cluster.uncertain_s - 20)
+    seen, queue = site.look_closely()
+    assert {seen[run_id].state for run_id in ENCODERS} == {"pending"}
+    assert "may be there, or still appear" in seen[ENCODERS[0]].reason
+    assert len(queue.uncertain) == 1
+    assert not set(decide(PLAN, seen).runs) & set(ENCODERS)
+
+
+def test_only_a_queue_that_answers_says_that_there_is_no_job(site: Site) -> None:
+    """However old the intent, and whatever the accounting does not list: held jobs are not in it."""
+    site.submit(*ENCODERS, job=None, age_s=5000)
+    site.slurm.says("squeue", code=1)
+    assert {site.state(run_id) for run_id in ENCODERS} == {"pending"}
+    site.queue()
+    assert {site.state(run_id) for run_id in ENCODERS} == {"planned"}
+    before = len(site.slurm.called())
+    assert {site.state(run_id) for run_id in ENCODERS} == {"planned"}
+    assert site.slurm.called()[before:] == [], "it is written down, nobody is asked again"
+
+
+def test_an_sbatch_that_came_to_nothing_hides_no_earlier_end(site: Site) -> None:
+    tag = site.submit(*ENCODERS, age_s=900).tag
+    site.submit(*ENCODERS, job=None, age_s=100)
+    site.account(f"12_0|TIMEOUT|0:0|x#{tag}")
+    assert site.look()[ENCODERS[0]] == Observation("failed", "Slurm: TIMEOUT, exit code 0:0", "12_0")
+
+
+def test_a_job_that_appears_after_all_is_one_too_many(site: Site) -> None:
+    """It was taken for lost and submitted again: the one that works stays, else the newer one."""
+    late = site.submit(ENCODERS[0], job=None, age_s=900)
+    site.look()
+    new = site.submit(ENCODERS[0], job="99", age_s=10)
+    lines = [f"99|PENDING|Priority|x#{new.tag}", f"77|PENDING|Priority|x#{late.tag}"]
+    site.queue(*lines)
+    found = site.look()[ENCODERS[0]]
+    assert (found.job, found.surplus) == ("99", ("77",))
+    assert decide(PLAN, site.look()).cancel == ["77"]
+    site.queue(lines[0], lines[1].replace("PENDING", "RUNNING"))
+    found = site.look()[ENCODERS[0]]
+    assert (found.state, found.job, found.surplus) == ("running", "77", ("99",))
+
+
+def test_an_answer_that_is_cut_off_is_none(site: Site) -> None:
+    tag = site.submit(*ENCODERS).tag
+    site.slurm.says("squeue", do=f"printf '12_0|RUNNING|None|x#{tag}\n12_1|RUNN'")
+    seen, queue = site.look_closely()
+    assert {seen[run_id].state for run_id in ENCODERS} == {"pending"}
+    assert "squeue's answer was cut off" in queue.notes[0]
+
+
+def test_runs_that_wait_outside_of_the_queue_say_for_what(site: Site) -> None:
+    site.campaign.write_withheld({ENCODERS[0]: "waits for a submit slot", BASELINES[0]: "waits for a submit slot"})
+    tag = site.submit(ENCODERS[0]).tag
+    site.queue(f"12|PENDING|Priority|x#{tag}")
+    seen = site.look()
+    assert (seen[BASELINES[0]].state, seen[BASELINES[0]].reason) == ("planned", "waits for a submit slot")
+    assert seen[ENCODERS[0]].reason == "Priority", "it was submitted since"
 
 
 def test_an_adopted_submission_does_not_overtake_a_later_one(site: Site) -> None:

@@ -17,7 +17,7 @@ from launch.cluster import Cluster
 from launch.ledger import Ledger
 from launch.observe import STATES, Observation, observe
 from launch.plan import Plan
-from launch.reconcile import Array, decide
+from launch.reconcile import Array, decide, narrow, wanted_runs
 from launch.show import plan_json
 from launch.submit import dependency_string
 from tests.launch.small import finish, plan_of, small
@@ -167,6 +167,34 @@ def test_dependency_strings_name_known_jobs(situation: tuple[Plan, dict[str, Obs
                 assert kind != "aftercorr" or (len(jobs) == 1 and "_" not in jobs[0])
             ledger.confirm(ledger.intend(array.name(plan), array.runs), str(number))
             known.add(str(number))
+
+
+@settings(deadline=None, max_examples=50)
+@given(situations(), st.data())
+def test_any_beginning_and_any_choice_of_what_is_wanted_can_be_submitted(
+    situation: tuple[Plan, dict[str, Observation], int], data: st.DataObject
+) -> None:
+    """What a limit cuts off, or a selection leaves out, is nothing that the rest is built on; each run once."""
+    plan, seen, max_array = situation
+    wanted = wanted_runs(plan, seen)
+    chosen = data.draw(st.sets(st.sampled_from(wanted))) if wanted else set()
+    limit = data.draw(st.one_of(st.none(), st.integers(1, 5)))
+    kept, companions = narrow(plan, wanted, chosen, limit)
+    asked = [run_id for run_id in wanted if run_id in chosen][:limit]
+    needed, waiting = set(), list(asked)  # the slow way
+    while waiting:
+        run_id = waiting.pop()
+        if run_id in wanted:
+            needed.add(run_id)
+            waiting.extend(plan.runs[run_id].needs)
+    assert kept == [run_id for run_id in wanted if run_id in needed]
+    assert companions == [run_id for run_id in kept if run_id not in asked]
+    room = data.draw(st.integers(0, len(kept)))
+    arrays = decide(plan, seen, max_array, kept[:room]).arrays
+    assert sorted(run_id for array in arrays for run_id in array.runs) == sorted(kept[:room])
+    place_of = {run_id: place for place, array in enumerate(arrays) for run_id in array.runs}
+    for place, array in enumerate(arrays):
+        check_array(plan, seen, array, place, place_of, arrays)
 
 
 def test_children_of_equal_encoders_are_paired_by_index() -> None:

@@ -350,6 +350,7 @@ PERMITTED = {
         zero_stage activation_checkpointing checkpoint_min""",
     "Match": "stage task",
     "Cluster": """name partition account qos python setup scratch sbatch srun array_parallelism signal_delay_s
+        max_gpus continue_by continue_min uncertain_s
         kill_on_invalid_dep gpu_option tokens_per_second resources""",
 }
 

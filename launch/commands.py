@@ -1,0 +1,110 @@
+"""What `grid.py` does with a plan: show it, prepare or compute it here, clean up after it, or give it to Slurm."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from rich.console import Console
+from rich.markup import escape
+
+from launch.campaign import Campaign
+from launch.cleaning import find_removable
+from launch.cluster import load_cluster
+from launch.disk import spell_bytes
+from launch.here import prepare_here, run_local
+from launch.ledger import Ledger
+from launch.limits import SLURMS_ARRAY_LIMIT, read_array_limit
+from launch.local import default_workers, find_gpus
+from launch.observe import Observation, observe
+from launch.options import selected_expressions
+from launch.plan import Plan, make_plan
+from launch.preparation import reopen_scored
+from launch.reconcile import decide
+from launch.rounds import Wishes, run_slurm
+from launch.selectors import read_selection
+from launch.show import plan_json, plan_tree, stage_table
+from launch.slurm import SlurmUnavailable, require_commands, require_plain_root, show_config
+from launch.spec import find_grid, load_grid
+from launch.summary import summarise
+from stilts.runs import remove_folder
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Do what the command line asks for and return the exit code."""
+    grid = load_grid(find_grid(arguments.grid))
+    plan = make_plan(grid, load_cluster(arguments.cluster))
+    campaign = Campaign(arguments.root.absolute())
+    selection = read_selection(plan, selected_expressions(arguments))
+    if arguments.dry_run:
+        return dry_run(plan, campaign, Wishes.of(arguments, selection), arguments, console)
+    if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
+        require_commands()
+        require_plain_root(campaign.root)
+        return run_slurm(plan, campaign, Wishes.of(arguments, selection), console)
+    with campaign.lock():
+        campaign.write_grid(plan)
+        ledger = Ledger(campaign.submissions)
+        observations, queue = observe(plan, campaign, ledger)
+        for note in queue.notes:
+            console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+        if arguments.rescore:
+            reopened = reopen_scored(plan, campaign, observations)
+            console.print(f"reading {len(reopened)} scored sets again; what is unchanged keeps its scores")
+            observations, _ = observe(plan, campaign, ledger)
+        if arguments.gc:
+            return collect_garbage(plan, campaign, observations, console)
+        if arguments.prepare_only:
+            return prepare_here(plan, campaign, observations, arguments, console)
+        wishes = Wishes.of(arguments, selection)
+        return run_local(plan, campaign, observations, wishes.choose(plan, observations)[0], arguments, console)
+
+
+def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
+    """Show the plan against what is on disk and in the queue."""
+    observations, _ = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
+    wanted, companions = wishes.choose(plan, observations)
+    actions = decide(plan, observations, _array_limit(), wanted)
+    summary = summarise(plan, observations, campaign.root, _parallel(plan, arguments))
+    if arguments.json:
+        print(json.dumps({**plan_json(plan, observations, actions), **summary.as_json()}, indent=1))
+        return 0
+    console.print(plan_tree(plan, observations))
+    console.print(stage_table(plan, observations))
+    console.print(summary.regime_table())
+    for line in summary.lines():
+        console.print(escape(line), soft_wrap=True)
+    hours = sum(plan.gpu_hours(run_id) for run_id in actions.runs)
+    along = f" ({len(companions)} of them because the selected ones are built on them)" if companions else ""
+    console.print(
+        f"would submit {len(actions.runs)} runs{along} in {len(actions.arrays)} sbatch calls, about {hours:,.0f} "
+        f"GPU-hours (estimated at {plan.cluster.tokens_per_second:,.0f} sub-words a second on one GPU, not measured)",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def collect_garbage(plan: Plan, campaign: Campaign, observations: dict[str, Observation], console: Console) -> int:
+    """Remove what no run needs any more and say what it was."""
+    found = find_removable(plan, campaign, observations)
+    for removable in found:
+        remove_folder(removable.path)
+        told = f"removed {spell_bytes(removable.bytes):>8}  {removable.path.relative_to(campaign.root)}"
+        console.print(told, soft_wrap=True)
+    total = spell_bytes(sum(removable.bytes for removable in found))
+    console.print(f"{len(found)} folders, {total}; metric files, predictions and logs are untouched")
+    return 0
+
+
+def _parallel(plan: Plan, arguments: argparse.Namespace) -> int:
+    """How many trainings are at work at once, as far as it is known."""
+    if arguments.executor == "slurm":
+        return plan.cluster.array_parallelism
+    return int(arguments.workers or default_workers(find_gpus()))
+
+
+def _array_limit() -> int:
+    try:
+        return read_array_limit(show_config())
+    except SlurmUnavailable:
+        return SLURMS_ARRAY_LIMIT
