@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import system
+from tests.support.browser import Pages, start_browser
 from tests.support.slurm_cluster import SlurmCluster
 
 # A test that uses one of these fixtures, directly or through another, gets the marker of the same row.
 MARKERS = {
     "slurm_machine": ("slurm", "runs jobs on a real Slurm that the tests start on this machine"),
     "latex": ("latex", "compiles with pdflatex"),
+    "chromium": ("browser", "clicks through a page in a headless Chromium"),
 }
 
 
@@ -51,6 +53,15 @@ def require(refusal: str | None, packages: tuple[str, ...]) -> None:
         pytest.skip(str(error))
 
 
+def find_program(name: str, refusal: str | None, packages: tuple[str, ...]) -> str:
+    """Path of a program, which is installed with its packages where it is missing."""
+    if not shutil.which(name):
+        require(refusal, packages)
+    found = shutil.which(name)
+    assert found is not None
+    return found
+
+
 @pytest.fixture(scope="session")
 def slurm_machine() -> None:
     """Leave to start a `SlurmCluster` here, with its packages installed; for tests that need one of their own."""
@@ -68,11 +79,29 @@ def slurm(slurm_machine: None) -> Iterator[SlurmCluster]:
 @pytest.fixture(scope="session")
 def latex() -> str:
     """Path of pdflatex."""
-    if not shutil.which("pdflatex"):
-        require(system.latex_refusal(), system.LATEX_PACKAGES)
-    found = shutil.which("pdflatex")
-    assert found is not None
-    return found
+    return find_program("pdflatex", system.latex_refusal(), system.LATEX_PACKAGES)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium."""
+    return find_program("chromium", system.chromium_refusal(), system.CHROMIUM_PACKAGES)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Pages]:
+    """A headless Chromium for the tests of one module; they use `pages`."""
+    with start_browser(chromium) as pages:
+        yield pages
+
+
+@pytest.fixture
+def pages(browser: Pages) -> Iterator[Pages]:
+    """Opens pages for one test, which fails at its end if one of them complained or asked for anything but files."""
+    yield browser
+    complaints, requests = list(browser.complaints), list(browser.requests)
+    browser.close()
+    assert (complaints, requests) == ([], [])
 
 
 @pytest.fixture(scope="session")

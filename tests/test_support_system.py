@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,14 +40,27 @@ def test_a_named_slurm_conf_counts_as_a_site(monkeypatch: pytest.MonkeyPatch) ->
     assert system.observe_machine().site_conf == "/somewhere/slurm.conf"
 
 
-def test_latex_needs_leave_only_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("refuse", "program", "package"),
+    [
+        (system.latex_refusal, "pdflatex", "texlive-latex-base"),
+        (system.chromium_refusal, "chromium", "chromium"),
+    ],
+)
+def test_programs_need_leave_only_where_they_are_missing(
+    refuse: Callable[[Machine], str | None],
+    program: str,
+    package: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert system.latex_refusal(FREE) is None
-    refusal = system.latex_refusal(replace(FREE, is_root=False))
-    assert refusal is not None and "apt-get install" in refusal and "texlive-latex-base" in refusal
-    (tmp_path / "pdflatex").write_text("#!/bin/sh\n")
-    (tmp_path / "pdflatex").chmod(0o755)
-    assert system.latex_refusal(replace(FREE, is_root=False)) is None
+    assert refuse(FREE) is None
+    refusal = refuse(replace(FREE, is_root=False))
+    assert refusal is not None and "apt-get install" in refusal and package in refusal
+    (tmp_path / program).write_text("#!/bin/sh\n")
+    (tmp_path / program).chmod(0o755)
+    assert refuse(replace(FREE, is_root=False)) is None
 
 
 @pytest.mark.skipif(not shutil.which("dpkg-query"), reason="no dpkg-query: not a Debian system")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 SLURM_PACKAGES = ("slurmctld", "slurmd", "slurm-client", "slurmdbd", "munge", "mariadb-server")
 LATEX_PACKAGES = ("texlive-latex-base", "texlive-latex-recommended")
+CHROMIUM_PACKAGES = ("chromium",)
 SYSTEMS = ("debian", "ubuntu")
 SITE_CONF = Path("/etc/slurm/slurm.conf")
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -70,11 +71,21 @@ def slurm_refusal(machine: Machine | None = None) -> str | None:
 
 def latex_refusal(machine: Machine | None = None) -> str | None:
     """Why LaTeX tests cannot run on this machine, and the command that would enable them; None when they can."""
-    if shutil.which("pdflatex"):
+    return program_refusal("LaTeX tests", "pdflatex", LATEX_PACKAGES, machine)
+
+
+def chromium_refusal(machine: Machine | None = None) -> str | None:
+    """Why tests of pages cannot run on this machine, and the command that would enable them; None when they can."""
+    return program_refusal("tests in a browser", "chromium", CHROMIUM_PACKAGES, machine)
+
+
+def program_refusal(tests: str, program: str, packages: tuple[str, ...], machine: Machine | None) -> str | None:
+    """Why tests have neither this program nor leave to install it."""
+    if shutil.which(program):
         return None
     reason = change_refusal(machine or observe_machine())
-    command = f"apt-get install -y --no-install-recommends {' '.join(LATEX_PACKAGES)}"
-    return None if reason is None else f"LaTeX tests: no pdflatex, and {reason}; enable them with: {command}"
+    command = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
+    return None if reason is None else f"{tests}: no {program}, and {reason}; enable them with: {command}"
 
 
 def missing_packages(*names: str) -> list[str]:
