@@ -57,6 +57,7 @@ class Attempt:
         print(f"python {sys.executable} {platform.python_version()}")
         if self.first:
             record = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), "started": time.time()}
+            record["node"] = os.environ.get("SLURMD_NODENAME", record["host"])  # what sbatch --exclude calls it
             code = read_json(code_root() / "SNAPSHOT.json") or {}
             write_json(self.path / "attempt.json", {**record, **facts, "code": code, "versions": versions()})
 

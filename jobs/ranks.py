@@ -39,6 +39,13 @@ class Place:
         )
 
 
+def count_gpus(environment: Mapping[str, str]) -> int:
+    """GPUs that this attempt holds on all its nodes, whether it uses them or not."""
+    if "SLURM_JOB_ID" in environment:
+        return int(environment.get("SLURM_GPUS_ON_NODE") or 0) * int(environment.get("SLURM_NNODES") or 1)
+    return len([name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()])
+
+
 def meet(place: Place, attempt: Path, timeout_s: float = MEETING_TIMEOUT_S) -> torch.distributed.TCPStore | None:
     """The store through which the ranks of this attempt find each other; None for a world of one.
 

@@ -22,6 +22,7 @@ _here = Path(__file__).resolve().parent
 sys.path[:] = [str(_here.parent), *(path for path in sys.path if path != str(_here))]
 
 from jobs.attempt import Attempt, supersede  # noqa: E402
+from jobs.breaker import count_failure  # noqa: E402
 from jobs.guard import Blocked, already_done, claim, find_earlier, trained_before, verify_needs  # noqa: E402
 from jobs.interruption import (  # noqa: E402
     STOP_FILE,
@@ -37,9 +38,10 @@ from jobs.interruption import (  # noqa: E402
     wait_for_outcome,
 )
 from jobs.memory import halve_budget  # noqa: E402
-from jobs.ranks import Place  # noqa: E402
+from jobs.ranks import Place, count_gpus  # noqa: E402
 from jobs.work import Work  # noqa: E402
 from stilts.errors import UserError  # noqa: E402
+from stilts.failures import kind_of_exception  # noqa: E402
 from stilts.runs import Run, RunFolder, done_record, remove_folder, write_json  # noqa: E402
 from stilts.training.heartbeat import Heartbeat  # noqa: E402
 from stilts.training.stopping import Interrupted, OutOfMemory, StartOver, Stop  # noqa: E402
@@ -56,7 +58,11 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.parent:
         die_with_parent(arguments.parent)
-    return execute(*find_work(arguments))
+    path, attempt = find_work(arguments)
+    code = execute(path, attempt)
+    if code == EXIT_FAILED and arguments.submission:
+        count_failure(arguments.submission, path, attempt)
+    return code
 
 
 def execute(path: Path, attempt_id: str) -> int:
@@ -88,7 +94,7 @@ def execute(path: Path, attempt_id: str) -> int:
     except Exception as problem:
         traceback.print_exc()
         reason = str(problem) if isinstance(problem, UserError) else f"{type(problem).__name__}: {problem}"
-        attempt.finish("failed", reason[:2000], error=type(problem).__name__)
+        attempt.finish("failed", reason[:2000], error=type(problem).__name__, kind=kind_of_exception(problem))
         return EXIT_FAILED
 
 
@@ -106,7 +112,8 @@ def leave(folder: RunFolder, attempt: Attempt, stop: Stop, problem: Interrupted 
         attempt.finish("cancelled", f"{reason}; the grid's command goes on from there")
         return EXIT_STOPPED
     if is_near(stop.deadline) and not moved:
-        attempt.finish("failed", f"{reason}, and the time limit does not suffice for one checkpoint: raise timeout_min")
+        told = f"{reason}, and the time limit does not suffice for one checkpoint: raise timeout_min"
+        attempt.finish("failed", told, kind="timeout")
         return EXIT_FAILED
     refusal = requeue(job)
     attempt.finish("cancelled", f"{reason}; {f'Slurm did not take it back: {refusal}' if refusal else 'requeued'}")
@@ -120,7 +127,8 @@ def try_smaller(folder: RunFolder, attempt: Attempt, problem: OutOfMemory) -> in
     """
     half = halve_budget(folder, problem.micro_tokens, attempt.id)
     if half is None:
-        attempt.finish("failed", f"{problem}; use a larger GPU, more of them with zero_stage: 3, or a smaller model")
+        told = f"{problem}; use a larger GPU, more of them with zero_stage: 3, or a smaller model"
+        attempt.finish("failed", told, kind="gpu_oom")
         return EXIT_FAILED
     return begin_again(attempt, f"{problem}; goes on with half as many")
 
@@ -162,7 +170,10 @@ def find_work(arguments: argparse.Namespace) -> tuple[Path, str]:
 def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
     """Verify that this attempt may begin, and let it."""
     run = Run.from_spec(json.loads(folder.spec.read_text(encoding="utf-8")))
-    attempt.describe({"ranks": place.size, "slurm_job": slurm_job(), "resources": run.infra.get("resources", {})})
+    resources = run.infra.get("resources", {})
+    attempt.describe(
+        {"ranks": place.size, "slurm_job": slurm_job(), "gpus": count_gpus(os.environ), "resources": resources}
+    )
     needs = verify_needs(run, folder.path.parent)
     turn = claim(attempt) if attempt.first else None
     try:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from launch.failures.policies import FailurePolicies
 from launch.resources import Line, ResourceRule
 from stilts.document import read_document, unknown, validate
 from stilts.errors import UserError
@@ -39,6 +40,7 @@ class Cluster(Settings):
     gpu_option: Annotated[str, Field(pattern="^(gpus-per-node|gres)$")] = "gpus-per-node"
     tokens_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20_000.0
     resources: list[ResourceRule] = Field(default_factory=list)
+    failures: FailurePolicies = Field(default_factory=FailurePolicies)
 
     @field_validator("sbatch")
     @classmethod

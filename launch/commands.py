@@ -12,16 +12,19 @@ from launch.campaign import Campaign
 from launch.cleaning import find_removable
 from launch.cluster import load_cluster
 from launch.disk import spell_bytes
+from launch.explain import explain
 from launch.here import prepare_here, run_local
 from launch.ledger import Ledger
 from launch.limits import SLURMS_ARRAY_LIMIT, read_array_limit
 from launch.local import default_workers, find_gpus
-from launch.observe import Observation, observe
+from launch.observe import Observation
+from launch.operations import Desk
 from launch.options import selected_expressions
 from launch.plan import Plan, make_plan
 from launch.preparation import reopen_scored
 from launch.reconcile import decide
 from launch.rounds import Wishes, run_slurm
+from launch.scene import look
 from launch.selectors import read_selection
 from launch.show import plan_json, plan_tree, stage_table
 from launch.slurm import SlurmUnavailable, require_commands, require_plain_root, show_config
@@ -36,6 +39,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     plan = make_plan(grid, load_cluster(arguments.cluster))
     campaign = Campaign(arguments.root.absolute())
     selection = read_selection(plan, selected_expressions(arguments))
+    if arguments.action == "explain":
+        scene = look(plan, campaign, Ledger(campaign.submissions, read_only=True))
+        for run_id in read_selection(plan, [arguments.run]).choose(scene.observations):
+            console.print(explain(scene, run_id), soft_wrap=True, markup=False)
+        return 0
+    if arguments.action and arguments.action != "retry":
+        with campaign.lock():
+            scene = look(plan, campaign, Ledger(campaign.submissions))
+            done = Desk(scene).act(arguments.action, selection.choose(scene.observations))
+        for told in done.told:
+            console.print(escape(told), soft_wrap=True)
+        return 0
     if arguments.dry_run:
         return dry_run(plan, campaign, Wishes.of(arguments, selection), arguments, console)
     if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
@@ -45,25 +60,35 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     with campaign.lock():
         campaign.write_grid(plan)
         ledger = Ledger(campaign.submissions)
-        observations, queue = observe(plan, campaign, ledger)
-        for note in queue.notes:
+        scene = look(plan, campaign, ledger, write=True)
+        for note in scene.notes:
             console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
         if arguments.rescore:
-            reopened = reopen_scored(plan, campaign, observations)
+            reopened = reopen_scored(plan, campaign, scene.observations)
             console.print(f"reading {len(reopened)} scored sets again; what is unchanged keeps its scores")
-            observations, _ = observe(plan, campaign, ledger)
+            scene = look(plan, campaign, ledger, write=True)
+        if arguments.action == "retry":
+            chosen = selection.choose(scene.observations)
+            done = Desk(scene).act("retry", chosen)
+            scene = scene.retry(chosen, done.observations)
+            for told in done.told:
+                console.print(escape(told), soft_wrap=True)
+        observations = scene.observations
         if arguments.gc:
             return collect_garbage(plan, campaign, observations, console)
         if arguments.prepare_only:
             return prepare_here(plan, campaign, observations, arguments, console)
         wishes = Wishes.of(arguments, selection)
-        return run_local(plan, campaign, observations, wishes.choose(plan, observations)[0], arguments, console)
+        return run_local(
+            plan, campaign, observations, wishes.choose(plan, observations, scene.ordered)[0], arguments, console
+        )
 
 
 def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
     """Show the plan against what is on disk and in the queue."""
-    observations, _ = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
-    wanted, companions = wishes.choose(plan, observations)
+    scene = look(plan, campaign, Ledger(campaign.submissions, read_only=True))
+    observations = scene.observations
+    wanted, companions = wishes.choose(plan, observations, scene.wanted)
     actions = decide(plan, observations, _array_limit(), wanted)
     summary = summarise(plan, observations, campaign.root, _parallel(plan, arguments))
     if arguments.json:

@@ -53,6 +53,13 @@ class Queue:
     notes: list[str] = field(default_factory=list)
     total: int | None = None
     uncertain: list[Submission] = field(default_factory=list)
+    garbled: bool = False  # squeue printed what cannot be read: a job that is not seen may be there
+
+    def note_garbage(self, command: str, lines: list[str]) -> None:
+        """Say which lines of a command's answer could not be read."""
+        if lines:
+            shown = repr(lines[0][:80])
+            self.notes.append(f"{command}: {len(lines)} lines cannot be read (for example {shown}) and are passed over")
 
 
 def ask_slurm(plan: Plan, campaign: Campaign, ledger: Ledger, unfinished: Iterable[str]) -> Queue:
@@ -65,10 +72,13 @@ def ask_slurm(plan: Plan, campaign: Campaign, ledger: Ledger, unfinished: Iterab
         return queue
     queue.asked = True
     try:
+        garbage: list[str] = []
         users = {submission.user for submission in asked}
-        listed = [job for job in slurm.squeue(users) if job.state not in slurm.ENDED]
+        listed = [job for job in slurm.squeue(users, garbage) if job.state not in slurm.ENDED]
         queue.live = {(job.tag, job.index): job for job in listed if job.tag}
         queue.total = len(listed) if users == {slurm.this_user()} else None
+        queue.garbled = bool(garbage)
+        queue.note_garbage("squeue", garbage)
     except slurm.SlurmUnavailable as problem:
         queue.known = False
         queue.notes.append(f"{problem}: what is pending or running cannot be told")
@@ -77,7 +87,9 @@ def ask_slurm(plan: Plan, campaign: Campaign, ledger: Ledger, unfinished: Iterab
         adopt(ledger, queue, plan.cluster.uncertain_s)
         ids = {found.job_id for run_id in gone if (found := ledger.last(run_id))}
         named = sorted(job_id for job_id in ids if job_id is not None)
-        queue.ended = {(job.id, job.index): job for job in slurm.sacct(named)} if named else {}
+        garbage = []
+        queue.ended = {(job.id, job.index): job for job in slurm.sacct(named, garbage=garbage)} if named else {}
+        queue.note_garbage("sacct", garbage)
     except slurm.SlurmUnavailable as problem:
         queue.accounted = False
         queue.notes.append(f"{problem}: how jobs ended is read from the run folders alone")
@@ -113,7 +125,12 @@ def adopt(ledger: Ledger, queue: Queue, uncertain_s: float) -> None:
         for submission in nameless:
             if submission.tag in found:
                 ledger.confirm(submission, found[submission.tag])
-            elif submission.uncertain and queue.known and time.time() - submission.time > uncertain_s:
+            elif (
+                submission.uncertain
+                and queue.known
+                and not queue.garbled
+                and time.time() - submission.time > uncertain_s
+            ):
                 ledger.dismiss(submission)
         queue.uncertain = [submission for submission in ledger.submissions if submission.uncertain]
 
@@ -335,6 +352,8 @@ def _vanished(
         return Observation("failed", f"accounting says {job.state}, but the queue does not have it", name)
     if job:
         return Observation("running", f"Slurm says {job.state}, a state unknown to this version", name)
+    if queue.garbled:
+        return Observation("pending", "squeue's answer was damaged: whether it is in the queue cannot be told", name)
     known = "Slurm's accounting does not know how" if queue.accounted else "accounting is not available"
     return Observation("failed", f"left the queue without an outcome; {known}", name, absent=True)
 

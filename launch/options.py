@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-GRID_EPILOG = """\
+ACTIONS = ("explain", "retry", "cancel", "hold", "release")
+HELP = """\
+actions on the runs that --select names (grid.py --grid G ACTION --select ...):
+  explain RUN  lineage, state, the evidence for it, and why it would or would not be submitted now
+  retry        forget the failures and cancellations of these runs, and submit them (with the code as it is now)
+  cancel       take them out of the queue, or stop them; the same command leaves them alone until retry
+  hold         keep them from starting, in the queue and in later submissions, until release
+  release      let go what was held, by hand or by the circuit breaker
+"""
+GRID_EPILOG = f"""\
+{HELP}
 A grid names a study; its runs are content-addressed, so the same command again starts only what is missing:
 runs that were cancelled, failed, or whose parents changed are submitted anew, finished ones are kept. What the site's
 limits do not let in yet stays planned; the same command (or --watch, or `continue: slurm` in the cluster file)
@@ -31,6 +41,7 @@ def parse_grid_arguments(description: str | None, argv: list[str] | None) -> arg
         epilog=GRID_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_actions(parser)
     add_campaign(parser)
     parser.add_argument("--executor", choices=("slurm", "local"), default="slurm", help="default: slurm")
     parser.add_argument("--workers", type=count, help="local: runs at once (default: one a GPU, else one a core)")
@@ -68,11 +79,32 @@ def parse_grid_arguments(description: str | None, argv: list[str] | None) -> arg
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     parser.add_argument("--continued", metavar="TAG", help=argparse.SUPPRESS)  # by the campaign's own job
     arguments = parser.parse_args(argv)
+    check_action(parser, arguments)
     if arguments.json and not arguments.dry_run:
         parser.error("--json shows a plan: add --dry-run (launch/status.py --json tells the states)")
     if arguments.executor == "local" and (arguments.watch or arguments.prune):
         parser.error("--watch and --prune are about jobs in Slurm's queue; leave them out with --executor local")
     return arguments
+
+
+def add_actions(parser: argparse.ArgumentParser) -> None:
+    """Give a command its actions, before or after which `--select` says what they are about."""
+    parser.add_argument("action", nargs="?", choices=ACTIONS, metavar="ACTION", help=f"one of {', '.join(ACTIONS)}")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="explain: a run's id, or the beginning of one")
+
+
+def check_action(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be meant: an action on everything, or a run where none is asked for."""
+    swallowed = [word for terms in arguments.select for word in terms if word in ACTIONS]
+    if swallowed:
+        parser.error(f"write '{swallowed[0]}' before --select, which takes all that follows for its own terms")
+    if arguments.action == "explain":
+        if not arguments.run:
+            parser.error("explain needs a run: grid.py --grid G explain RUN")
+    elif arguments.run:
+        parser.error(f"'{arguments.run}': name runs with --select")
+    elif arguments.action and not arguments.select:
+        parser.error(f"{arguments.action} needs --select ('{arguments.action} --select \"*\"' for all runs)")
 
 
 def add_campaign(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -35,7 +35,8 @@ Overrides = tuple[tuple[str, Any], ...]
 
 @dataclass
 class Plan:
-    """The DAG in an order in which parents come first, and which run fills which cell of the tables.
+    """The DAG in an order in which parents come first, and which run fills which cell of the tables. `classes` are the
+    resource classes of runs that were given other resources since.
 
     `points` are the places on the scale block's curves with the variant of the curve and the row that stands there;
     `combinations` the run that scores each combination, and the one that made the encoder it starts from.
@@ -46,11 +47,22 @@ class Plan:
     runs: dict[str, Run] = field(default_factory=dict)
     cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
     points: set[tuple[Place, str, Row]] = field(default_factory=set)
+    classes: dict[str, Resources] = field(default_factory=dict)
     combinations: dict[Combination, tuple[str, str]] = field(default_factory=dict)
 
     def resources(self, run_id: str) -> Resources:
-        """The resource class that the run was given."""
+        """What the run asks for: its resource class, or what it was given since."""
         return Resources(**self.runs[run_id].infra["resources"])
+
+    def resource_class(self, run_id: str) -> Resources:
+        """What the rules give the run."""
+        return self.classes.get(run_id) or self.resources(run_id)
+
+    def give(self, run_id: str, resources: Resources) -> None:
+        """Let a run ask for other resources than its class; its name does not change with them."""
+        self.classes.setdefault(run_id, self.resources(run_id))
+        run = self.runs[run_id]
+        self.runs[run_id] = replace(run, infra={**run.infra, "resources": resources.model_dump(exclude_none=True)})
 
     def gpu_hours(self, run_id: str) -> float:
         """Estimated GPU-hours of one run (see `launch/cost.py` for what the estimate assumes)."""

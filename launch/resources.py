@@ -25,6 +25,7 @@ class Resources(Settings):
 
     `micro_tokens`: tokens, pads included, in one forward pass of a rank; None: as many as the memory holds.
     `checkpoint_min`: the longest time between two checkpoints, in minutes; None: as the jobs have it.
+    `exclude`: nodes that failed this run before, as sbatch names them; no rule sets it.
     """
 
     nodes: Count = 1
@@ -36,6 +37,7 @@ class Resources(Settings):
     partition: Line | None = None
     qos: Line | None = None
     constraint: Line | None = None
+    exclude: Line | None = None
     micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] = 1
     activation_checkpointing: bool = False

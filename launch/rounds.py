@@ -15,15 +15,18 @@ from launch import slurm
 from launch.campaign import Campaign
 from launch.continuation import Continuation, Look
 from launch.disk import estimate_disk, refuse_too_little
+from launch.failures.recovery import avoid_nodes, tell_withheld
 from launch.gpu_shares import live_shares, rebalance
 from launch.leavers import find_leavers
 from launch.ledger import Ledger, Submission
 from launch.limits import Limits, ask_limits
 from launch.observe import LIVE, Observation, Queue, observe, settle
+from launch.operations import Desk, name_jobs
 from launch.options import selected_expressions
 from launch.plan import Plan
 from launch.preparation import reopen_scored
 from launch.reconcile import Array, decide, group, narrow, wanted_runs
+from launch.scene import Scene, judge
 from launch.selectors import Selection
 from launch.show import print_next, stage_table, why_nothing
 from launch.slurm import SlurmUnavailable
@@ -45,13 +48,14 @@ class Wishes:
     rescore: bool = False
     watch_s: float | None = None
     continued: str | None = None
+    retry: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, selection: Selection) -> Wishes:
         """From the parsed command line."""
         expressions = tuple(selected_expressions(arguments))
         more = (arguments.limit, arguments.prune, arguments.rescore, arguments.watch, arguments.continued)
-        return cls(arguments.grid, selection, expressions, *more)
+        return cls(arguments.grid, selection, expressions, *more, retry=arguments.action == "retry")
 
     def choose(
         self, plan: Plan, observations: Mapping[str, Observation], wanted: list[str] | None = None
@@ -80,6 +84,7 @@ class Round:
     def __init__(self, plan: Plan, campaign: Campaign, wishes: Wishes, console: Console, again: bool = False) -> None:
         self.plan, self.campaign, self.wishes, self.console, self.again = plan, campaign, wishes, console, again
         self.ledger: Ledger
+        self.scene: Scene
         self.observations: dict[str, Observation] = {}
         self.queue = Queue()
         self.submitted = 0
@@ -102,6 +107,7 @@ class Round:
                 reopened = reopen_scored(self.plan, self.campaign, self.observations)
                 self._say(f"reading {len(reopened)} scored sets again; what is unchanged keeps its scores")
                 self.observations, self.queue = observe(self.plan, self.campaign, self.ledger)
+            self._judge()
             self._prune(before)
             code = self._submit(turn, continuation)
             continuation.end_round(self.submitted)
@@ -125,6 +131,24 @@ class Round:
                 if self.observations[run_id].state in LIVE:
                     self._say(f"note: squeue left {run_id} out at first ({first[run_id].reason})")
 
+    def _judge(self) -> None:
+        """Answer failures by their policies, carry out a retry, hold arrays in which too many have failed alike."""
+        self.scene = judge(self.plan, self.campaign, self.ledger, self.observations, self.queue, write=True)
+        if self.wishes.retry and not self.again:
+            chosen = self.wishes.selection.choose(self.scene.observations)
+            done = Desk(self.scene).act("retry", chosen)
+            self.scene = self.scene.retry(chosen, done.observations)
+            for told in done.told:
+                self._say(told)
+        self.observations = self.scene.observations
+        notes = [*self.scene.recovery.notes, *avoid_nodes(self.plan, self.scene.recovery)]
+        try:
+            slurm.hold(name_jobs(self.observations, self.scene.recovery.hold))
+        except SlurmUnavailable as problem:
+            notes.append(str(problem))
+        for note in notes:
+            self.console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+
     def _wait_until_certain(self) -> None:
         limit_s = self.plan.cluster.uncertain_s
         runs = sum(len(submission.runs) for submission in self.queue.uncertain)
@@ -147,10 +171,16 @@ class Round:
 
     def _submit(self, turn: Turn, continuation: Continuation) -> int:
         """Submit what is missing; returns the exit code."""
-        wanted, companions = self.wishes.choose(self.plan, self.observations, self._eligible())
+        eligible = self._eligible()
+        first_retry = self.wishes.retry and not self.again
+        wanted, companions = (
+            (eligible, []) if first_retry else self.wishes.choose(self.plan, self.observations, eligible)
+        )
         _cancel(decide(self.plan, self.observations, wanted=()).cancel)
         if not self.again or wanted:
             self.console.print(stage_table(self.plan, self.observations))
+            for line in tell_withheld(self.scene.recovery.withheld):
+                self.console.print(f"[yellow]left alone:[/yellow] {escape(line)}", soft_wrap=True)
         self._share_gpus()
         if not wanted:
             self.campaign.write_withheld({})
@@ -185,13 +215,16 @@ class Round:
         return 1 if report.problem else 0
 
     def _eligible(self) -> list[str]:
-        """Runs that this round may submit. A round that nobody asked for does not repeat what failed or was cancelled,
-        unless that was asked for before and had to wait."""
-        wanted = wanted_runs(self.plan, self.observations)
+        """Runs that this round may submit. A round that nobody asked for does not repeat what was cancelled, nor what
+        would only fail again, unless it was asked for before and had to wait."""
+        wanted = self.scene.wanted
         if self.wishes.continued is None and not self.again:
             return wanted
         asked = self.campaign.read_withheld()
-        ended = {run_id for run_id in wanted if self.observations[run_id].state in ("failed", "cancelled")} - set(asked)
+        states = {run_id: self.observations[run_id].state for run_id in wanted}
+        ended = {run_id for run_id, state in states.items() if state == "cancelled"}
+        ended |= {run_id for run_id, state in states.items() if state == "failed" and not self.scene.is_chance(run_id)}
+        ended -= set(asked)
         for run_id in wanted:
             if ended.intersection(self.plan.runs[run_id].needs):
                 ended.add(run_id)

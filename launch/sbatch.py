@@ -144,6 +144,8 @@ def sbatch_parameters(
     extra: dict[str, Any] = {key: value for key, value in cluster.sbatch.items() if value not in (None, False)}
     # The submitting shell's folder may be the working tree, whose code must not win over the snapshot's.
     extra["chdir"] = str(snapshot)
+    if resources.exclude and "exclude" in extra:
+        extra["exclude"] = f"{extra['exclude']},{resources.exclude}"  # extra parameters win over submitit's own
     extra["requeue"] = True  # an interrupted run puts itself back; some sites switch that off by default
     if dependency and cluster.kill_on_invalid_dep:
         extra["kill-on-invalid-dep"] = "yes"
@@ -152,7 +154,8 @@ def sbatch_parameters(
         by_gres = cluster.gpu_option == "gres"
         gpus = {"gres": f"gpu:{resources.gpus}"} if by_gres else {"gpus_per_node": resources.gpus}
     delay = f"export STILTS_SIGNAL_DELAY_S={cluster.signal_delay_s}"
-    setup = [*cluster.setup, "export PYTHONDONTWRITEBYTECODE=1", delay]
+    breaker = f"export STILTS_CIRCUIT_BREAKER={cluster.failures.circuit_breaker}"
+    setup = [*cluster.setup, "export PYTHONDONTWRITEBYTECODE=1", delay, breaker]
     if cluster.scratch:
         setup.append(f'export STILTS_SCRATCH="{cluster.scratch}"')
     optional = {
@@ -160,6 +163,7 @@ def sbatch_parameters(
         "account": cluster.account,
         "qos": resources.qos or cluster.qos,
         "constraint": resources.constraint,
+        "exclude": resources.exclude,
         "dependency": dependency,
     }
     return {

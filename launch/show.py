@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -16,9 +16,11 @@ from rich.tree import Tree
 
 from launch.campaign import Campaign
 from launch.local import Pool
+from launch.logs import printable
 from launch.observe import STATES, Observation
 from launch.plan import Plan
 from launch.reconcile import Actions
+from launch.scene import Scene
 from stilts.runs import Run, read_json
 
 STYLES = {
@@ -60,15 +62,25 @@ def plan_json(plan: Plan, observations: Mapping[str, Observation], actions: Acti
     }
 
 
-def status_json(plan: Plan, observations: Mapping[str, Observation], notes: Iterable[str]) -> dict[str, Any]:
-    """The state of every run as other tools read it (contract 2)."""
+def status_json(scene: Scene) -> dict[str, Any]:
+    """The state of every run as other tools read it (contract 2), with the kind of each failure."""
+    kinds = {run_id: failure.kind for run_id, failure in scene.recovery.failures.items()}
     runs = [
-        {"id": run.id, "stage": run.stage, "state": seen.state, "reason": seen.reason, "slurm_job": seen.job}
-        for run in plan.runs.values()
-        for seen in [observations[run.id]]
+        {
+            "id": run.id,
+            "stage": run.stage,
+            "state": seen.state,
+            "reason": seen.reason,
+            "slurm_job": seen.job,
+            "failure": kinds.get(run.id),
+        }
+        for run in scene.plan.runs.values()
+        for seen in [scene.observations[run.id]]
     ]
-    counts = Counter(observation.state for observation in observations.values())
-    return {"runs": runs, "counts": {state: counts[state] for state in STATES}, "notes": list(notes)}
+    counts = Counter(observation.state for observation in scene.observations.values())
+    failures = dict(Counter(kinds.values()))
+    told = {state: counts[state] for state in STATES}
+    return {"runs": runs, "counts": told, "failures": failures, "notes": scene.notes}
 
 
 def stage_table(plan: Plan, observations: Mapping[str, Observation]) -> Table:
@@ -158,7 +170,9 @@ def problems_table(plan: Plan, observations: Mapping[str, Observation], limit: i
     order = {state: position for position, state in enumerate(bad)}
     troubled.sort(key=lambda item: order[item[1].state])
     for run_id, seen in troubled[:limit]:
-        table.add_row(run_id, Text(seen.state, style=STYLES[seen.state]), Text(seen.reason.split("\n")[0][:200]))
+        table.add_row(
+            run_id, Text(seen.state, style=STYLES[seen.state]), Text(printable(seen.reason.split("\n")[0][:200]))
+        )
     if len(troubled) > limit:
         table.add_row(f"... {len(troubled) - limit} more", "", "--json lists every run")
     return table

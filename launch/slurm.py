@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,9 @@ LIVE = {
     "CONFIGURING": "running",
     "RUNNING": "running",
     "COMPLETING": "running",
+    "EXPEDITING": "pending",
+    "POWER_UP_NODE": "running",
+    "UPDATE_DB": "running",
     "RESIZING": "running",
     "SIGNALING": "running",
     "STAGE_OUT": "running",
@@ -65,19 +68,19 @@ class SlurmUnavailable(Exception):
     """A Slurm command is missing, failed or did not answer; the text says which."""
 
 
-def squeue(users: Iterable[str] = ()) -> list[Job]:
+def squeue(users: Iterable[str] = (), garbage: list[str] | None = None) -> list[Job]:
     """Every job of these users (this one, if none is named) that is in the queue: one call, arrays expanded.
 
-    Jobs that are not ours have no tag. Raises SlurmUnavailable, also where the answer is cut off: whoever is missing
-    from it would be submitted again.
+    Jobs that are not ours have no tag. Lines that cannot be read are added to `garbage`. Raises SlurmUnavailable, also
+    where the answer is cut off: whoever is missing from it would be submitted again.
     """
     # -r and SLURM_BITSTR_LEN=0: long pending array expressions are cut at 64 bytes otherwise.
     whose = ",".join(sorted(users)) or this_user()
     output = _call("squeue", "--noheader", "--array", f"--user={whose}", "--format=%i|%T|%r|%j")
-    return [job for line in output.splitlines() for job in _parse_queued(line)]
+    return _parse_lines(output, _parse_queued, garbage)
 
 
-def sacct(job_ids: Iterable[str] = (), since: float | None = None) -> list[Job]:
+def sacct(job_ids: Iterable[str] = (), since: float | None = None, garbage: list[str] | None = None) -> list[Job]:
     """How jobs ended, also those that have left the queue: by job id, or every job of this user since a time.
 
     By id it also finds jobs that were cancelled before they could ever start, which a search by time leaves out
@@ -91,7 +94,18 @@ def sacct(job_ids: Iterable[str] = (), since: float | None = None) -> list[Job]:
         start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since - 3600))
         which = [f"--user={this_user()}", f"--starttime={start}"]
     output = _call("sacct", "--allocations", "--noheader", "--parsable2", *which, fields)
-    return [job for line in output.splitlines() for job in _parse_accounted(line)]
+    return _parse_lines(output, _parse_accounted, garbage)
+
+
+def _parse_lines(output: str, parse: Callable[[str], list[Job]], garbage: list[str] | None) -> list[Job]:
+    """The jobs of every line; what is no line of a table is garbage."""
+    jobs: list[Job] = []
+    for line in output.split("\n"):
+        found = parse(line)
+        jobs += found
+        if not found and line.strip() and garbage is not None:
+            garbage.append(line)
+    return jobs
 
 
 def _parse_queued(line: str) -> list[Job]:
@@ -131,6 +145,35 @@ def cancel(job_ids: Iterable[str]) -> None:
     ids = list(job_ids)
     if ids:
         _call("scancel", *ids)
+
+
+def hold(job_ids: Iterable[str]) -> None:
+    """Keep pending jobs (`12`, `12_3`, `12_[3-7]`) from starting; those that have started are left alone.
+
+    A user's hold (`uhold`) also where an operator gives it: then it is a user's to release.
+    """
+    _control("uhold", job_ids)
+
+
+def release(job_ids: Iterable[str]) -> None:
+    """Let held jobs go."""
+    _control("release", job_ids)
+
+
+def _control(verb: str, job_ids: Iterable[str]) -> None:
+    ids = list(job_ids)
+    for start in range(0, len(ids), 500):
+        try:
+            _call("scontrol", verb, ",".join(ids[start : start + 500]))
+        except SlurmUnavailable as problem:
+            # `12_0: Job has already finished` beside `12_1-7: No error`: elements that have started since.
+            if not re.search(r" \d+_\S+: ", str(problem)):
+                raise
+
+
+def count_nodes() -> int:
+    """Nodes of the cluster. Raises SlurmUnavailable."""
+    return len(set(_call("sinfo", "--noheader", "--Node", "--format=%N").split()))
 
 
 def throttle(job_id: str, elements: int) -> None:

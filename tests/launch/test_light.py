@@ -18,6 +18,7 @@ LIGHT_OF_STILTS = [
     "stilts",
     "stilts.document",
     "stilts.errors",
+    "stilts.failures",
     "stilts.runs",
     "stilts.results",
     "stilts.settings",

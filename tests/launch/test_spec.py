@@ -351,7 +351,9 @@ PERMITTED = {
     "Match": "stage task",
     "Cluster": """name partition account qos python setup scratch sbatch srun array_parallelism signal_delay_s
         max_gpus continue_by continue_min uncertain_s
-        kill_on_invalid_dep gpu_option tokens_per_second resources""",
+        kill_on_invalid_dep gpu_option tokens_per_second resources failures""",
+    "FailurePolicies": """host_oom gpu_oom timeout node_failure nccl disk_full data code unknown circuit_breaker""",
+    "Policy": "action attempts factor cap",
 }
 
 

@@ -79,7 +79,7 @@ def test_a_single_command_finishes_it_where_it_may_continue(narrow: SlurmCluster
 def test_what_failed_is_not_repeated_by_itself(narrow: SlurmCluster, tmp_path: Path) -> None:
     """Every encoder fails: the campaign goes on with what is left, once, and then ends."""
     grid = {"name": "hopeless", "axes": {**AXES, "target": ["xnli"], "seed": list(range(20))}}
-    study = ToyStudy(tmp_path / "study", grid, narrow, continues_min=0.05)
+    study = ToyStudy(tmp_path / "study", grid, narrow, continues_min=0.05, failures={"circuit_breaker": 0})
     write_json(study.campaign.folder / "toy.json", {"fails": ["intermediate-*"]})
     wanted = unfinished(study)
     assert "21 runs stay planned" in study.launch().stdout

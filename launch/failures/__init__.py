@@ -1,0 +1,1 @@
+"""Why runs fail and what is done about it: `evidence` tells the kind, `policies` are a site's, `recovery` acts."""
