@@ -11,7 +11,7 @@ from rich.markup import escape
 from launch.campaign import Campaign
 from launch.cleaning import find_removable
 from launch.cluster import load_cluster
-from launch.disk import spell_bytes
+from launch.disk import estimate_disk, spell_bytes
 from launch.here import prepare_here, run_local
 from launch.ledger import Ledger
 from launch.limits import SLURMS_ARRAY_LIMIT, read_array_limit
@@ -19,6 +19,7 @@ from launch.local import default_workers, find_gpus
 from launch.observe import Observation, observe
 from launch.options import selected_expressions
 from launch.plan import Plan, make_plan
+from launch.preflight import check, still_to_write
 from launch.preparation import reopen_scored
 from launch.reconcile import decide
 from launch.rounds import Wishes, run_slurm
@@ -38,6 +39,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     selection = read_selection(plan, selected_expressions(arguments))
     if arguments.dry_run:
         return dry_run(plan, campaign, Wishes.of(arguments, selection), arguments, console)
+    if arguments.check:
+        return check_only(plan, campaign, Wishes.of(arguments, selection), arguments, console)
     if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
         require_commands()
         require_plain_root(campaign.root)
@@ -81,6 +84,15 @@ def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.
         f"GPU-hours (estimated at {plan.cluster.tokens_per_second:,.0f} sub-words a second on one GPU, not measured)",
         soft_wrap=True,
     )
+    return 0
+
+
+def check_only(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
+    """Tell what stands in the way of the runs that would be started."""
+    observations, _ = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
+    wanted, _ = wishes.choose(plan, observations)
+    need = estimate_disk(plan, still_to_write(wanted, observations), _parallel(plan, arguments))
+    check(plan, campaign, wanted, need, arguments.executor == "slurm").show(console)
     return 0
 
 

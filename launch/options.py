@@ -64,6 +64,7 @@ def parse_grid_arguments(description: str | None, argv: list[str] | None) -> arg
         action="store_true",
         help="remove the weights of encoders whose children are all done; results stay, `keep: true` keeps all",
     )
+    parser.add_argument("--check", action="store_true", help="look for what would go wrong, as every submission does")
     parser.add_argument("--dry-run", action="store_true", help="show the plan; write and submit nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     parser.add_argument("--continued", metavar="TAG", help=argparse.SUPPRESS)  # by the campaign's own job

@@ -14,7 +14,7 @@ from rich.markup import escape
 from launch import slurm
 from launch.campaign import Campaign
 from launch.continuation import Continuation, Look
-from launch.disk import estimate_disk, refuse_too_little
+from launch.disk import estimate_disk
 from launch.gpu_shares import live_shares, rebalance
 from launch.leavers import find_leavers
 from launch.ledger import Ledger, Submission
@@ -22,6 +22,7 @@ from launch.limits import Limits, ask_limits
 from launch.observe import LIVE, Observation, Queue, observe, settle
 from launch.options import selected_expressions
 from launch.plan import Plan
+from launch.preflight import check, still_to_write
 from launch.preparation import reopen_scored
 from launch.reconcile import Array, decide, group, narrow, wanted_runs
 from launch.selectors import Selection
@@ -166,7 +167,7 @@ class Round:
 
     def _hand_in(self, wanted: list[str], turn: Turn, continuation: Continuation) -> int:
         """Give runs to Slurm, as many as it takes; returns the exit code."""
-        self._refuse_too_little_disk(wanted)
+        self._refuse_hopeless(wanted)
         snapshot = take_snapshot(self.campaign.code)
         limits = self._ask_limits(wanted)
         if self.wishes.limit is None:  # so many runs were asked for and no more: nobody goes on
@@ -209,9 +210,12 @@ class Round:
         qoses = {self.plan.resources(run_id).qos or cluster.qos for run_id in wanted}
         return ask_limits(cluster.account, qoses, queued)
 
-    def _refuse_too_little_disk(self, wanted: list[str]) -> None:
-        unfinished = {*wanted, *(run_id for run_id, seen in self.observations.items() if seen.state in LIVE)}
-        refuse_too_little(estimate_disk(self.plan, unfinished, self.plan.cluster.array_parallelism), self.campaign.root)
+    def _refuse_hopeless(self, wanted: list[str]) -> None:
+        """Look for what would fail later; a round that follows another by itself does not ask Slurm again."""
+        writing = still_to_write(wanted, self.observations)
+        need = estimate_disk(self.plan, writing, self.plan.cluster.array_parallelism)
+        first = not self.again and self.wishes.continued is None
+        check(self.plan, self.campaign, wanted, need, slurm=first).refuse()
 
     def _share_gpus(self) -> None:
         """Give arrays in the queue the GPUs that have become free under the cap."""

@@ -26,6 +26,7 @@ LIGHT_OF_STILTS = [
     "stilts.data.files",
     "stilts.data.hub_sets",
     "stilts.data.lines",
+    "stilts.data.pickles",
     "stilts.data.releases",
     "stilts.evaluation.answers",
     "stilts.evaluation.chunks",
