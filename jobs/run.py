@@ -162,7 +162,8 @@ def find_work(arguments: argparse.Namespace) -> tuple[Path, str]:
 def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
     """Verify that this attempt may begin, and let it."""
     run = Run.from_spec(json.loads(folder.spec.read_text(encoding="utf-8")))
-    attempt.describe({"ranks": place.size, "slurm_job": slurm_job(), "resources": run.infra.get("resources", {})})
+    facts = {"ranks": place.size, "slurm_job": slurm_job(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
+    attempt.describe({**facts, "resources": run.infra.get("resources", {})})
     needs = verify_needs(run, folder.path.parent)
     turn = claim(attempt) if attempt.first else None
     try:

@@ -11,15 +11,14 @@ from rich.markup import escape
 from launch.campaign import Campaign
 from launch.cleaning import find_removable
 from launch.cluster import load_cluster
-from launch.disk import estimate_disk, spell_bytes
+from launch.disk import spell_bytes
+from launch.foresight import Foresight
 from launch.here import prepare_here, run_local
 from launch.ledger import Ledger
 from launch.limits import SLURMS_ARRAY_LIMIT, read_array_limit
-from launch.local import default_workers, find_gpus
 from launch.observe import Observation, observe
 from launch.options import selected_expressions
 from launch.plan import Plan, make_plan
-from launch.preflight import check, still_to_write
 from launch.preparation import reopen_scored
 from launch.reconcile import decide
 from launch.rounds import Wishes, run_slurm
@@ -28,6 +27,7 @@ from launch.show import plan_json, plan_tree, stage_table
 from launch.slurm import SlurmUnavailable, require_commands, require_plain_root, show_config
 from launch.spec import find_grid, load_grid
 from launch.summary import summarise
+from stilts.errors import UserError
 from stilts.runs import remove_folder
 
 
@@ -37,14 +37,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     plan = make_plan(grid, load_cluster(arguments.cluster))
     campaign = Campaign(arguments.root.absolute())
     selection = read_selection(plan, selected_expressions(arguments))
+    wishes = Wishes.of(arguments, selection, Foresight.of(arguments, plan))
     if arguments.dry_run:
-        return dry_run(plan, campaign, Wishes.of(arguments, selection), arguments, console)
+        return dry_run(plan, campaign, wishes, arguments.json, console)
     if arguments.check:
-        return check_only(plan, campaign, Wishes.of(arguments, selection), arguments, console)
+        return check_only(plan, campaign, wishes, console)
     if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
         require_commands()
         require_plain_root(campaign.root)
-        return run_slurm(plan, campaign, Wishes.of(arguments, selection), console)
+        return run_slurm(plan, campaign, wishes, console)
     with campaign.lock():
         campaign.write_grid(plan)
         ledger = Ledger(campaign.submissions)
@@ -59,40 +60,43 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             return collect_garbage(plan, campaign, observations, console)
         if arguments.prepare_only:
             return prepare_here(plan, campaign, observations, arguments, console)
-        wishes = Wishes.of(arguments, selection)
+        if excess := wishes.foresight.find_excess(plan, observations):
+            raise UserError(excess)
         return run_local(plan, campaign, observations, wishes.choose(plan, observations)[0], arguments, console)
 
 
-def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
+def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, as_json: bool, console: Console) -> int:
     """Show the plan against what is on disk and in the queue."""
     observations, _ = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
     wanted, companions = wishes.choose(plan, observations)
     actions = decide(plan, observations, _array_limit(), wanted)
-    summary = summarise(plan, observations, campaign.root, _parallel(plan, arguments))
-    if arguments.json:
-        print(json.dumps({**plan_json(plan, observations, actions), **summary.as_json()}, indent=1))
+    outlook = wishes.foresight.price(plan, observations)
+    summary = summarise(plan, observations, campaign.root, wishes.foresight.parallel)
+    if as_json:
+        found = plan_json(plan, observations, actions) | summary.as_json() | outlook.as_json()
+        print(json.dumps(found, indent=1))
         return 0
     console.print(plan_tree(plan, observations))
     console.print(stage_table(plan, observations))
     console.print(summary.regime_table())
-    for line in summary.lines():
+    console.print(outlook.table())
+    for line in [*summary.lines(), *outlook.lines()]:
         console.print(escape(line), soft_wrap=True)
     hours = sum(plan.gpu_hours(run_id) for run_id in actions.runs)
     along = f" ({len(companions)} of them because the selected ones are built on them)" if companions else ""
     console.print(
         f"would submit {len(actions.runs)} runs{along} in {len(actions.arrays)} sbatch calls, about {hours:,.0f} "
-        f"GPU-hours (estimated at {plan.cluster.tokens_per_second:,.0f} sub-words a second on one GPU, not measured)",
+        "GPU-hours",
         soft_wrap=True,
     )
     return 0
 
 
-def check_only(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
+def check_only(plan: Plan, campaign: Campaign, wishes: Wishes, console: Console) -> int:
     """Tell what stands in the way of the runs that would be started."""
     observations, _ = observe(plan, campaign, Ledger(campaign.submissions, read_only=True))
     wanted, _ = wishes.choose(plan, observations)
-    need = estimate_disk(plan, still_to_write(wanted, observations), _parallel(plan, arguments))
-    check(plan, campaign, wanted, need, arguments.executor == "slurm").show(console)
+    wishes.foresight.check(plan, campaign, observations, wanted).show(console)
     return 0
 
 
@@ -106,13 +110,6 @@ def collect_garbage(plan: Plan, campaign: Campaign, observations: dict[str, Obse
     total = spell_bytes(sum(removable.bytes for removable in found))
     console.print(f"{len(found)} folders, {total}; metric files, predictions and logs are untouched")
     return 0
-
-
-def _parallel(plan: Plan, arguments: argparse.Namespace) -> int:
-    """How many trainings are at work at once, as far as it is known."""
-    if arguments.executor == "slurm":
-        return plan.cluster.array_parallelism
-    return int(arguments.workers or default_workers(find_gpus()))
 
 
 def _array_limit() -> int:

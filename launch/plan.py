@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from launch.cluster import Cluster
-from launch.cost import estimate_hours
+from launch.cost import Tokens, count_tokens, stated_hours
 from launch.data_runs import DataRuns
 from launch.deepspeed_keys import split_deepspeed
 from launch.expand import Combination, expand
@@ -38,7 +38,8 @@ class Plan:
     """The DAG in an order in which parents come first, and which run fills which cell of the tables.
 
     `points` are the places on the scale block's curves with the variant of the curve and the row that stands there;
-    `combinations` the run that scores each combination, and the one that made the encoder it starts from.
+    `combinations` the run that scores each combination, and the one that made the encoder it starts from; `tokens` what
+    each run reads, `measured` the GPU-hours of those whose like has run (see `launch/estimates.py`).
     """
 
     grid: Grid
@@ -47,14 +48,16 @@ class Plan:
     cells: dict[tuple[Row, str], dict[int, str]] = field(default_factory=dict)
     points: set[tuple[Place, str, Row]] = field(default_factory=set)
     combinations: dict[Combination, tuple[str, str]] = field(default_factory=dict)
+    tokens: dict[str, Tokens] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
 
     def resources(self, run_id: str) -> Resources:
         """The resource class that the run was given."""
         return Resources(**self.runs[run_id].infra["resources"])
 
     def gpu_hours(self, run_id: str) -> float:
-        """Estimated GPU-hours of one run (see `launch/cost.py` for what the estimate assumes)."""
-        return float(self.runs[run_id].infra["gpu_hours"])
+        """Estimated GPU-hours of one run: measured on others like it, else at the stated rate (`launch/cost.py`)."""
+        return self.measured.get(run_id, float(self.runs[run_id].infra["gpu_hours"]))
 
 
 def make_plan(grid: Grid, cluster: Cluster) -> Plan:
@@ -77,6 +80,7 @@ class _Planner:
         self.rules = [*cluster.resources, *grid.resources]
         self.draws = find_draws(grid.scale, grid.suite) if grid.scale else {}
         self.recipes: dict[str, str] = {}
+        self.toy_sizes = _toy_sizes(grid) if grid.suite == "toy" else {}
         self.bundle = lru_cache(maxsize=None)(partial(make_bundle, grid))
         self.row = lru_cache(maxsize=None)(self._row)
         self.encoder = lru_cache(maxsize=None)(self._encoder)
@@ -84,6 +88,7 @@ class _Planner:
         self.resources = lru_cache(maxsize=None)(self._resources)
         self.target_config = lru_cache(maxsize=None)(self._target_config)
         self.shared: dict[Any, dict[str, Any]] = {}
+        self.counted: dict[tuple[str, Any], Tokens] = {}
 
     def add(self, combination: Combination, places: list[Place]) -> None:
         """Add the run of one combination with all its ancestors, its cell, and its places on curves."""
@@ -208,11 +213,14 @@ class _Planner:
                 raise UserError(f"two different runs have the name {run.id}; change one of their settings a little")
             return known
         if infra:
+            self.plan.tokens[run.id] = self.counted[stage, same]
             return run
         self.shared[stage, same] = infra
         gpus, infra["resources"] = self.resources(stage, tasks)
         # Two GPUs take half of the time: the hours on one are the GPU-hours of any number.
-        infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second, sizes or {}) if gpus else 0.0
+        tokens = count_tokens(run, {**(sizes or {}), **self.toy_sizes})
+        self.plan.tokens[run.id] = self.counted[stage, same] = tokens
+        infra["gpu_hours"] = stated_hours(tokens, self.plan.cluster.tokens_per_second) if gpus else 0.0
         if config.get("kind") == "data" and "source" not in config and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
         if self.plan.grid.report_to and stage in ("pretrain", "intermediate", "target"):
@@ -243,3 +251,13 @@ class _Planner:
             text = canonical_json([run.stage, STAGE_VERSIONS[run.stage], config, parents])
             self.recipes[run.id] = hashlib.sha256(text.encode()).hexdigest()[:8]
         return self.recipes[run.id]
+
+
+def _toy_sizes(grid: Grid) -> dict[str, int]:
+    """Training examples of the made-up sets, by task and by target training."""
+    from stilts.data.toy.write import TOY_SIZES
+
+    sizes = {
+        task: grid.toy.sizes.get("train", splits["train"]) for task, splits in TOY_SIZES.items() if "train" in splits
+    }
+    return {**sizes, "squad": sizes["xquad"]}

@@ -14,7 +14,7 @@ from rich.markup import escape
 from launch import slurm
 from launch.campaign import Campaign
 from launch.continuation import Continuation, Look
-from launch.disk import estimate_disk
+from launch.foresight import Foresight
 from launch.gpu_shares import live_shares, rebalance
 from launch.leavers import find_leavers
 from launch.ledger import Ledger, Submission
@@ -22,7 +22,6 @@ from launch.limits import Limits, ask_limits
 from launch.observe import LIVE, Observation, Queue, observe, settle
 from launch.options import selected_expressions
 from launch.plan import Plan
-from launch.preflight import check, still_to_write
 from launch.preparation import reopen_scored
 from launch.reconcile import Array, decide, group, narrow, wanted_runs
 from launch.selectors import Selection
@@ -40,6 +39,7 @@ class Wishes:
 
     grid: str
     selection: Selection
+    foresight: Foresight
     expressions: tuple[str, ...] = ()
     limit: int | None = None
     prune: bool = False
@@ -48,11 +48,11 @@ class Wishes:
     continued: str | None = None
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace, selection: Selection) -> Wishes:
+    def of(cls, arguments: argparse.Namespace, selection: Selection, foresight: Foresight) -> Wishes:
         """From the parsed command line."""
         expressions = tuple(selected_expressions(arguments))
         more = (arguments.limit, arguments.prune, arguments.rescore, arguments.watch, arguments.continued)
-        return cls(arguments.grid, selection, expressions, *more)
+        return cls(arguments.grid, selection, foresight, expressions, *more)
 
     def choose(
         self, plan: Plan, observations: Mapping[str, Observation], wanted: list[str] | None = None
@@ -212,10 +212,8 @@ class Round:
 
     def _refuse_hopeless(self, wanted: list[str]) -> None:
         """Look for what would fail later; a round that follows another by itself does not ask Slurm again."""
-        writing = still_to_write(wanted, self.observations)
-        need = estimate_disk(self.plan, writing, self.plan.cluster.array_parallelism)
-        first = not self.again and self.wishes.continued is None
-        check(self.plan, self.campaign, wanted, need, slurm=first).refuse()
+        again = self.again or self.wishes.continued is not None
+        self.wishes.foresight.check(self.plan, self.campaign, self.observations, wanted, again).refuse()
 
     def _share_gpus(self) -> None:
         """Give arrays in the queue the GPUs that have become free under the cap."""

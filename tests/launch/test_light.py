@@ -28,6 +28,7 @@ LIGHT_OF_STILTS = [
     "stilts.data.lines",
     "stilts.data.pickles",
     "stilts.data.releases",
+    "stilts.data.toy.write",
     "stilts.evaluation.answers",
     "stilts.evaluation.chunks",
     "stilts.evaluation.metrics",
