@@ -194,7 +194,8 @@ def compute(run: Run, folder: RunFolder, attempt: Attempt, place: Place, stop: S
         if earlier := [other for other in find_earlier(run, folder, needs) if other != output]:
             more["earlier"] = earlier
         write_json(folder.done, done_record(run, output, needs, **more))
-        if run.stage == "target" and not run.infra.get("keep"):
+        last = run.stage == "target" or (run.stage == "intermediate" and "pilot" in run.infra)
+        if last and not run.infra.get("keep"):
             remove_folder(folder.model)  # nothing builds on it, and its predictions are stored
         remove_folder(folder.checkpoints)
         (folder.path / STOP_FILE).unlink(missing_ok=True)  # it came too late

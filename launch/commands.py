@@ -14,10 +14,12 @@ from launch.cluster import load_cluster
 from launch.disk import spell_bytes
 from launch.foresight import Foresight
 from launch.here import prepare_here, run_local
+from launch.history import PILOT_FOLDER
 from launch.ledger import Ledger
 from launch.limits import SLURMS_ARRAY_LIMIT, read_array_limit
 from launch.observe import Observation, observe
 from launch.options import selected_expressions
+from launch.pilot import begin_pilot, make_pilot, show_pilot
 from launch.plan import Plan, make_plan
 from launch.preparation import reopen_scored
 from launch.reconcile import decide
@@ -36,12 +38,25 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     grid = load_grid(find_grid(arguments.grid))
     plan = make_plan(grid, load_cluster(arguments.cluster))
     campaign = Campaign(arguments.root.absolute())
+    if arguments.pilot:
+        plan, campaign = make_pilot(plan), Campaign(campaign.root / PILOT_FOLDER)
     selection = read_selection(plan, selected_expressions(arguments))
     wishes = Wishes.of(arguments, selection, Foresight.of(arguments, plan))
     if arguments.dry_run:
         return dry_run(plan, campaign, wishes, arguments.json, console)
     if arguments.check:
         return check_only(plan, campaign, wishes, console)
+    if arguments.pilot:
+        with campaign.lock():
+            begin_pilot(plan, campaign)
+    code = start(plan, campaign, wishes, arguments, console)
+    if arguments.pilot:
+        show_pilot(plan, campaign, console)
+    return code
+
+
+def start(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
+    """Prepare or compute what is missing, or give it to Slurm."""
     if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
         require_commands()
         require_plain_root(campaign.root)

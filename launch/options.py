@@ -65,6 +65,11 @@ def parse_grid_arguments(description: str | None, argv: list[str] | None) -> arg
         help="remove the weights of encoders whose children are all done; results stay, `keep: true` keeps all",
     )
     add_cost(parser)
+    parser.add_argument(
+        "--pilot",
+        action="store_true",
+        help="run each stage, task and resource class once in small, in <root>/pilot: what fails, how fast it is",
+    )
     parser.add_argument("--check", action="store_true", help="look for what would go wrong, as every submission does")
     parser.add_argument("--dry-run", action="store_true", help="show the plan; write and submit nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")

@@ -66,7 +66,7 @@ class Outlook:
                 f"; what is not measured is estimated at {stated:,.0f} sub-words a second on one GPU "
                 "(tokens_per_second of the cluster file), give or take a factor of 2: --pilot measures it"
             )
-        lines = [told]
+        lines = [told, *self._find_short()]
         if self.problem:
             return [*lines, f"makespan: {self.problem}"]
         if self.makespan is not None and self.estimates:
@@ -74,6 +74,22 @@ class Outlook:
             span = f"{spell_hours(self.makespan.low)} to {spell_hours(self.makespan.high)}"
             lines.append(f"makespan: {span} on {self.slots:,} {self.slot} without any queue; {chain}")
         return lines
+
+    def _find_short(self) -> list[str]:
+        """Runs that may need more time than one job of their class has."""
+        short = [
+            run_id
+            for run_id, one in self.estimates.items()
+            if one.hours.high * 60 > self.plan.resources(run_id).timeout_min
+        ]
+        if not short:
+            return []
+        worst = max(short, key=lambda run_id: self.estimates[run_id].hours.high)
+        longest, limit = self.estimates[worst].hours.high, self.plan.resources(worst).timeout_min / 60
+        return [
+            f"time limits: {len(short):,} runs may take longer than their timeout_min ({worst}: up to "
+            f"{spell_hours(longest)} of {spell_hours(limit)}); they are saved, requeued and go on"
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """The same for tools; hours."""

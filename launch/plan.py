@@ -80,7 +80,7 @@ class _Planner:
         self.rules = [*cluster.resources, *grid.resources]
         self.draws = find_draws(grid.scale, grid.suite) if grid.scale else {}
         self.recipes: dict[str, str] = {}
-        self.toy_sizes = _toy_sizes(grid) if grid.suite == "toy" else {}
+        self.toy_sizes = training_sizes(grid)
         self.bundle = lru_cache(maxsize=None)(partial(make_bundle, grid))
         self.row = lru_cache(maxsize=None)(self._row)
         self.encoder = lru_cache(maxsize=None)(self._encoder)
@@ -253,11 +253,11 @@ class _Planner:
         return self.recipes[run.id]
 
 
-def _toy_sizes(grid: Grid) -> dict[str, int]:
-    """Training examples of the made-up sets, by task and by target training."""
+def training_sizes(grid: Grid) -> dict[str, int]:
+    """Training examples by task and by target training, where they are not the catalogue's: of the made-up sets."""
+    if grid.suite != "toy":
+        return {}
     from stilts.data.toy.write import TOY_SIZES
 
-    sizes = {
-        task: grid.toy.sizes.get("train", splits["train"]) for task, splits in TOY_SIZES.items() if "train" in splits
-    }
+    sizes = {task: grid.toy.sizes.get("train", found["train"]) for task, found in TOY_SIZES.items() if "train" in found}
     return {**sizes, "squad": sizes["xquad"]}

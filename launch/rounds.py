@@ -46,13 +46,14 @@ class Wishes:
     rescore: bool = False
     watch_s: float | None = None
     continued: str | None = None
+    pilot: bool = False
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, selection: Selection, foresight: Foresight) -> Wishes:
         """From the parsed command line."""
         expressions = tuple(selected_expressions(arguments))
-        more = (arguments.limit, arguments.prune, arguments.rescore, arguments.watch, arguments.continued)
-        return cls(arguments.grid, selection, foresight, expressions, *more)
+        names = ("limit", "prune", "rescore", "watch", "continued", "pilot")
+        return cls(arguments.grid, selection, foresight, expressions, *(getattr(arguments, name) for name in names))
 
     def choose(
         self, plan: Plan, observations: Mapping[str, Observation], wanted: list[str] | None = None
@@ -239,7 +240,7 @@ class Round:
             for reason, runs in Counter(report.withheld.values()).items():
                 self._say(f"{runs} runs stay planned: each {reason}")
             self._say(continuation.promise() or "the same command submits them when there is room (or --watch does)")
-        if not self.again:
+        if not (self.again or self.wishes.pilot):
             print_next(self.console, self.campaign, self.wishes.grid)
 
     def _goes_on(self) -> bool:

@@ -40,9 +40,13 @@ def count_gpus(attempt: Mapping[str, Any]) -> float:
     return float(resources.get("nodes", 1) * resources.get("gpus", 0)) / resources.get("runs_per_gpu", 1)
 
 
+def _is_run(entry: os.DirEntry[str]) -> bool:
+    return entry.name.partition("-")[0] in STAGE_VERSIONS and not entry.is_symlink()
+
+
 def _attempts(root: Path) -> Iterator[Path]:
     try:
-        runs = [entry.path for entry in os.scandir(root) if entry.name.partition("-")[0] in STAGE_VERSIONS]
+        runs = [entry.path for entry in os.scandir(root) if _is_run(entry)]
     except OSError:
         return
     for run in runs:

@@ -20,8 +20,10 @@ from rich.console import Console
 from launch.campaign import Campaign
 from launch.cluster import load_cluster
 from launch.data_report import count_note, list_lines, list_sets
+from launch.history import PILOT_FOLDER
 from launch.ledger import Ledger
 from launch.observe import observe
+from launch.pilot import make_pilot
 from launch.plan import make_plan
 from launch.show import problems_table, stage_table, status_json
 from launch.spec import find_grid, load_grid
@@ -36,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--grid", required=True, help="a YAML file, or the name of one in launch/grids/")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="campaign folder (default: runs/)")
     parser.add_argument("--cluster", help="as given to grid.py; the states do not depend on it")
+    parser.add_argument("--pilot", action="store_true", help="the runs of `grid.py --pilot`")
     parser.add_argument("--json", action="store_true", help="every run and the counts as JSON")
     parser.add_argument("--data", action="store_true", help="every data set: source, licence, counts, checksum")
     arguments = parser.parse_args(argv)
@@ -47,6 +50,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"error: {problem}", file=sys.stderr)
         return 2
     campaign = Campaign(arguments.root.absolute())
+    if arguments.pilot:
+        plan, campaign = make_pilot(plan), Campaign(campaign.root / PILOT_FOLDER)
     if arguments.data:
         print(list_lines(list_sets(plan, campaign)))
         return 0

@@ -17,7 +17,7 @@ import orjson
 from aggregate.scores.columns import headline_metrics, released_split
 from aggregate.scores.merging import Finding, Metric
 from stilts.results import PERCENT_METRICS, SCHEMA, MetricFile, RowKey, parse_metric_file, row_key
-from stilts.runs import is_output_of, read_json
+from stilts.runs import PILOT_MARKER, is_output_of, read_json
 from stilts.tasks.catalogue import TARGETS, TOY_TARGETS, target_languages
 
 SKIPPED_FOLDERS = {"superseded"}
@@ -66,13 +66,16 @@ class MetricFiles:
                     yield self._show(path), metric
 
     def _walk(self) -> Iterator[tuple[str, list[str]]]:
-        """Folders with the names of their *.json files, outside folders named `superseded`; a closed folder is a
-        finding."""
+        """Folders with the names of their *.json files, outside folders named `superseded` and pilots; a closed folder
+        is a finding."""
 
         def note(error: OSError) -> None:
             self._find(os.fspath(error.filename), f"closed: {error.strerror}")
 
         for folder, folders, files in os.walk(self.results, onerror=note):
+            if PILOT_MARKER in files:
+                folders.clear()
+                continue
             folders[:] = sorted(name for name in folders if name not in SKIPPED_FOLDERS)
             if names := sorted(name for name in files if name.endswith(".json")):
                 yield folder, names
