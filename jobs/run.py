@@ -24,19 +24,22 @@ sys.path[:] = [str(_here.parent), *(path for path in sys.path if path != str(_he
 from jobs.attempt import Attempt, supersede  # noqa: E402
 from jobs.guard import Blocked, already_done, claim, find_earlier, trained_before, verify_needs  # noqa: E402
 from jobs.interruption import (  # noqa: E402
+    EXIT_AGAIN,
     STOP_FILE,
     Stopped,
     call,
     find_deadline,
+    give_back,
+    had_its_chance,
     ignore_signals,
     install_handlers,
     is_near,
     measure_progress,
-    requeue,
     slurm_job,
     wait_for_outcome,
 )
 from jobs.memory import halve_budget  # noqa: E402
+from jobs.pack import read_pack  # noqa: E402
 from jobs.ranks import Place  # noqa: E402
 from jobs.work import Work  # noqa: E402
 from stilts.errors import UserError  # noqa: E402
@@ -45,7 +48,7 @@ from stilts.training.heartbeat import Heartbeat  # noqa: E402
 from stilts.training.stopping import Interrupted, OutOfMemory, StartOver, Stop  # noqa: E402
 
 # Any exit code but 0 keeps Slurm's afterok children from starting.
-EXIT_FAILED, EXIT_BLOCKED, EXIT_AGAIN, EXIT_STOPPED = 1, 75, 76, 143
+EXIT_FAILED, EXIT_BLOCKED, EXIT_STOPPED = 1, 75, 143
 
 # How long a rank waits for the first one's word before it ends the job by its own end.
 OUTCOME_TIMEOUT_S = 20.0
@@ -54,6 +57,8 @@ OUTCOME_TIMEOUT_S = 20.0
 def main() -> int:
     """Run one attempt of one run and return the exit code."""
     arguments = parse_arguments()
+    if arguments.submission and (pack := read_pack(arguments.submission)):
+        return pack.run()
     if arguments.parent:
         die_with_parent(arguments.parent)
     return execute(*find_work(arguments))
@@ -105,10 +110,10 @@ def leave(folder: RunFolder, attempt: Attempt, stop: Stop, problem: Interrupted 
     if not job or not problem.returns:
         attempt.finish("cancelled", f"{reason}; the grid's command goes on from there")
         return EXIT_STOPPED
-    if is_near(stop.deadline) and not moved:
+    if is_near(stop.deadline) and not moved and had_its_chance():
         attempt.finish("failed", f"{reason}, and the time limit does not suffice for one checkpoint: raise timeout_min")
         return EXIT_FAILED
-    refusal = requeue(job)
+    refusal = give_back(job)
     attempt.finish("cancelled", f"{reason}; {f'Slurm did not take it back: {refusal}' if refusal else 'requeued'}")
     return EXIT_STOPPED
 
@@ -128,7 +133,7 @@ def try_smaller(folder: RunFolder, attempt: Attempt, problem: OutOfMemory) -> in
 def begin_again(attempt: Attempt, reason: str) -> int:
     """End an attempt that a fresh process is to follow at once: of the same job, or of the local pool."""
     job = slurm_job()
-    refusal = requeue(job) if job else None
+    refusal = give_back(job) if job else None
     attempt.finish("cancelled", f"{reason}; Slurm did not take it back: {refusal}" if refusal else reason)
     return EXIT_AGAIN
 

@@ -131,6 +131,8 @@ def _shrink_config(run: Run) -> dict[str, Any]:
             config |= {"first_examples": EXAMPLES}
             if any(need.startswith("translate-") for need in run.parents):
                 config["translated"] = config["translated"][:1]
+        case "retrieval":
+            config |= {"first_examples": EXAMPLES}  # what it is scored on does not name a run, and this is another one
         case "intermediate" | "target":
             tasks = config["tasks"].items()
             config["tasks"] = {task: {k: v for k, v in recipe.items() if k != "epochs"} for task, recipe in tasks}
