@@ -47,12 +47,13 @@ NOTHING = Span(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Estimate:
-    """One run: hours that it takes, GPUs that it holds for so long (its share of one, where several runs share it), and
-    where the hours come from: `measured`, `measured on others`, `stated`."""
+    """One run: hours that it takes, GPUs that it holds for so long (its share of one, where several runs share it),
+    where the hours come from: `measured`, `measured on others`, `stated`; `start` are the hours before its work."""
 
     hours: Span
     gpus: float
     source: str
+    start: Span = NOTHING
 
     @property
     def gpu_hours(self) -> Span:
@@ -80,7 +81,7 @@ class History:
 
     def estimate(self, run: Run, tokens: Tokens, resources: Resources, stated_rate: float) -> Estimate:
         """Hours of one run. `stated_rate`: sub-words of training a second on one GPU, where nothing was measured."""
-        gpus = resources.nodes * resources.gpus
+        gpus = resources.nodes * resources.gpus / (resources.runs_per_gpu or 1)
         if not tokens.trained and not tokens.scored:
             return Estimate(self._light(run), gpus, "measured" if self._known(run) else "stated")
         kind = kind_of(resources.model_dump(), run.config)
@@ -98,8 +99,8 @@ class History:
         source = (
             next(iter(sources)) if len(sources) == 1 else ("stated" if "stated" in sources else "measured on others")
         )
-        hours = seconds.times(1 / 3600) + self._start(run, model, kind)
-        return Estimate(hours, gpus, source)
+        start = self._start(run, model, kind)
+        return Estimate(seconds.times(1 / 3600) + start, gpus, source, start)
 
     def _train(self, run: Run, tokens: Tokens, model: str, kind: Class, stated: float) -> tuple[Span, str]:
         """Seconds on one device."""

@@ -20,6 +20,7 @@ from launch.campaign import Campaign
 from launch.disk import DiskNeed, find_lack
 from launch.models import check_model, find_damage
 from launch.observe import LIVE, Observation
+from launch.packs import job_resources
 from launch.plan import Plan
 from launch.resources import Resources
 from launch.sbatch import array_script, outside_of_jobs
@@ -155,6 +156,7 @@ def _classes(plan: Plan, runs: Iterable[Run]) -> dict[str, Resources]:
     found: dict[str, tuple[Resources, list[str]]] = {}
     for run in runs:
         one = plan.resources(run.id)
+        one = job_resources(one, one.pack_size)
         words = f"{one.nodes} node(s), {one.gpus} GPU(s), {one.ranks_per_node} x {one.cpus} cores, {one.mem_gb} GB, "
         words += f"{one.timeout_min} min, partition {one.partition or plan.cluster.partition or '(default)'}"
         words += f", qos {one.qos or plan.cluster.qos}" if one.qos or plan.cluster.qos else ""

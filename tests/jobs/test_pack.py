@@ -103,10 +103,9 @@ def test_gpus_cores_and_memory_are_shared_out(tmp_path: Path) -> None:
 
 def test_an_array_element_has_its_own_runs(tmp_path: Path) -> None:
     packed = pack(tmp_path, make_runs(tmp_path, 5), size=2)
-    array = {"SLURM_ARRAY_JOB_ID": "69"}
-    assert packed.work(SLURM_ARRAY_TASK_ID="1", **array) == 0
+    assert packed.work(SLURM_ARRAY_TASK_ID="1", SLURM_ARRAY_JOB_ID="69") == 0
     assert packed.outcomes() == ["", "", "done", "done", ""]
-    assert packed.work(SLURM_ARRAY_TASK_ID="2", **array) == 0, "the last one may be smaller"
+    assert packed.work(SLURM_ARRAY_TASK_ID="2", SLURM_ARRAY_JOB_ID="69") == 0, "the last one may be smaller"
     assert packed.outcomes() == ["", "", "done", "done", "done"]
 
 
