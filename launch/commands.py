@@ -75,9 +75,10 @@ def start(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Na
             return collect_garbage(plan, campaign, observations, console)
         if arguments.prepare_only:
             return prepare_here(plan, campaign, observations, arguments, console)
-        if excess := wishes.foresight.find_excess(plan, observations):
+        wanted, _ = wishes.choose(plan, observations)
+        if excess := wishes.foresight.find_excess(plan, observations, wanted):
             raise UserError(excess)
-        return run_local(plan, campaign, observations, wishes.choose(plan, observations)[0], arguments, console)
+        return run_local(plan, campaign, observations, wanted, arguments, console)
 
 
 def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, as_json: bool, console: Console) -> int:

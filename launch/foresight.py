@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from launch.campaign import Campaign
 from launch.disk import estimate_disk
 from launch.local import default_workers, find_gpus
-from launch.observe import Observation
+from launch.observe import LIVE, Observation
 from launch.outlook import Outlook, look_out
 from launch.plan import Plan
 from launch.preflight import Preflight, check, still_to_write
@@ -53,12 +53,14 @@ class Foresight:
         not ask Slurm `again`."""
         need = estimate_disk(plan, still_to_write(wanted, observations), self.parallel)
         report = check(plan, campaign, wanted, need, self.slurm and not again)
-        if excess := self.find_excess(plan, observations):
+        if excess := self.find_excess(plan, observations, wanted):
             report.problems.append(excess)
         return report
 
-    def find_excess(self, plan: Plan, observations: Mapping[str, Observation]) -> str | None:
-        """Why the budget does not hold the campaign; None where it does, or there is none."""
+    def find_excess(self, plan: Plan, observations: Mapping[str, Observation], wanted: Sequence[str]) -> str | None:
+        """Why the budget does not hold the `wanted` runs; None where it does, or there is none."""
         if self.budget is None:
             return None
-        return self.price(plan, observations).find_excess(self.budget, spent_gpu_hours(self.roots[0]))
+        live = [run_id for run_id, seen in observations.items() if seen.state in LIVE]
+        spent = spent_gpu_hours(self.roots[0])
+        return self.price(plan, observations).find_excess(self.budget, spent, wanted, live)

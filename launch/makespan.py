@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # GPUs are counted in this many parts, so that sums of shares stay whole: every number up to 10 divides it.
@@ -80,34 +80,3 @@ def _count_needs(nodes: Sequence[Node]) -> tuple[list[int], list[list[int]]]:
             left[index] += 1
             children[places[need]].append(index)
     return left, children
-
-
-def fit(nodes: Sequence[Node], hours: Mapping[str, float], limit: float) -> list[str]:
-    """Runs, in the order given and each with all that it needs, whose `hours` together stay below a limit.
-
-    Only runs that nobody needs are chosen; what they are built on comes with the first of them.
-    """
-    by_id = {node.id: node for node in nodes}
-    needed = {need for node in nodes for need in node.needs}
-    chosen: dict[str, None] = {}
-    for node in nodes:
-        if node.id in needed:
-            continue
-        more = [other for other in _cone(node.id, by_id) if other not in chosen]
-        cost = sum(hours[other] for other in more)
-        if cost <= limit:
-            limit -= cost
-            chosen.update(dict.fromkeys(more))
-    return list(chosen)
-
-
-def _cone(run_id: str, by_id: Mapping[str, Node]) -> Iterable[str]:
-    """A run and all that it is built on, each once."""
-    found: dict[str, None] = {}
-    waiting = [run_id]
-    while waiting:
-        one = waiting.pop()
-        if one not in found:
-            found[one] = None
-            waiting.extend(need for need in by_id[one].needs if need in by_id)
-    return found

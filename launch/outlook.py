@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from launch.estimates import NOTHING, Estimate, Span, estimate_plan
-from launch.makespan import Node, TooLarge, fit, longest_chain, simulate
+from launch.makespan import Node, TooLarge, longest_chain, simulate
 from launch.observe import Observation
 from launch.plan import Plan
 
@@ -101,21 +102,23 @@ class Outlook:
         found = {"gpu_hours": _spell(self.total), "stages": stages, "makespan_hours": makespan}
         return {"cost": {**found, "longest_chain_hours": _spell(self.chain)}}
 
-    def find_excess(self, budget: float, spent: float) -> str | None:
-        """Why a budget of GPU-hours does not hold what is left at its most; None where it does."""
-        total = self.total
-        if spent + total.high <= budget:
+    def find_excess(self, budget: float, spent: float, wanted: Sequence[str], live: Collection[str]) -> str | None:
+        """Why a budget of GPU-hours does not hold, at their most, the runs that are to be started beside those that are
+        at work or in the queue; None where it does. `wanted`: parents first."""
+        asked = [self.estimates[run_id].gpu_hours for run_id in wanted]
+        queued = sum((self.estimates[run_id].gpu_hours for run_id in live), NOTHING)
+        total = sum(asked, NOTHING)
+        room = budget - spent - queued.high
+        if total.high <= room:
             return None
-        hours = {run_id: one.gpu_hours.high for run_id, one in self.estimates.items()}
-        fitting = fit(_nodes(self.plan, self.estimates, "high"), hours, budget - spent)
-        stages = Counter(self.plan.runs[run_id].stage for run_id in fitting)
-        told = ", ".join(f"{count} {stage}" for stage, count in stages.items())
+        sums = accumulate(span.high for span in asked)
+        fitting = sum(1 for hours in sums if hours <= room)  # a beginning of the plan lacks no parent
+        taken = f"{spent:,.1f} are spent" + (f", up to {queued.high:,.1f} are in the queue" if live else "")
+        way = f"--limit {fitting} starts those that fit, " if fitting else "None of them fits: "
         return (
-            f"--budget {budget:g}: the {len(hours):,} unfinished runs take {total.low:,.1f} to {total.high:,.1f} "
-            f"GPU-hours (about {total.expected:,.1f}), and {spent:,.1f} are spent: up to {spent + total.high:,.1f} in "
-            f"all. Within the budget fit {len(fitting):,} of the runs{f' ({told})' if told else ''}, in the order of "
-            "the plan. Raise the budget, run a part of the grid first (fewer seeds or rows), or measure with --pilot "
-            "what is only estimated"
+            f"--budget {budget:g}: the {len(asked):,} runs to be started take {total.low:,.1f} to {total.high:,.1f} "
+            f"GPU-hours (about {total.expected:,.1f}); {taken}. {way}--pilot measures what is only estimated, --select "
+            "takes a part of the grid; or raise the budget"
         )
 
 

@@ -210,19 +210,23 @@ def test_the_outlook_adds_up_what_is_not_done(tmp_path: Path) -> None:
     assert any("give or take a factor of 2" in line for line in found.lines())
 
 
-def test_a_budget_counts_what_is_spent_and_says_what_fits(tmp_path: Path) -> None:
+def test_a_budget_counts_what_is_spent_and_queued_and_says_what_fits(tmp_path: Path) -> None:
     plan = study()
     found = outlook_of(plan, tmp_path, 4)
+    runs = list(found.estimates)
     high = found.total.high
-    assert found.find_excess(high + 10, 10) is None
-    refusal = found.find_excess(high + 10, 10.5) or ""
-    assert "10.5 are spent" in refusal
-    assert f"{high + 10.5:,.1f} in all" in refusal
-    chain = max(one.gpu_hours.high for one in found.estimates.values())
-    part = found.find_excess(chain * 2, 0) or ""
-    assert "Within the budget fit" in part
-    assert "target" in part
-    assert "fit 0 of the runs" in (found.find_excess(0, 0) or "")
+    assert found.find_excess(high + 10, 10, runs, ()) is None
+    assert "10.5 are spent" in (found.find_excess(high + 10, 10.5, runs, ()) or "")
+    free = [run_id for run_id in runs if not found.estimates[run_id].gpus]
+    runs = [*free, *(run_id for run_id in runs if run_id not in free)]
+    half = runs[: len(runs) // 2]
+    cost = sum(found.estimates[run_id].gpu_hours.high for run_id in half)
+    assert f"--limit {len(half)} starts those that fit" in (found.find_excess(cost + 0.001, 0, runs, ()) or "")
+    assert found.find_excess(cost + 0.001, 0, half, ()) is None, "a part of the grid is judged as a part"
+    queued = runs[len(half) :]
+    assert "are in the queue" in (found.find_excess(cost + 1, 0, half, queued) or "")
+    assert found.find_excess(high + 0.001, 0, half, queued) is None
+    assert "None of them fits" in (found.find_excess(0, 1, runs, ()) or "")
 
 
 def test_runs_larger_than_the_cluster_have_no_makespan(tmp_path: Path) -> None:

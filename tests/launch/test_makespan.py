@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launch.makespan import Node, TooLarge, fit, longest_chain, simulate
+from launch.makespan import Node, TooLarge, longest_chain, simulate
 
 
 def play_slowly(nodes: list[Node], gpus: int) -> float:
@@ -80,15 +80,3 @@ def test_a_run_that_is_larger_than_the_cluster() -> None:
     with pytest.raises(TooLarge, match="b asks for 4 GPUs, there are 2"):
         simulate([Node("a", 1, 1), Node("b", 1, 4)], 2)
     assert simulate([], 1) == 0
-
-
-@given(dags(), st.floats(0, 20))
-def test_what_fits_is_whole_and_within_the_limit(nodes: list[Node], limit: float) -> None:
-    hours = {node.id: node.hours * node.gpus for node in nodes}
-    chosen = fit(nodes, hours, limit)
-    assert len(set(chosen)) == len(chosen)
-    assert sum(hours[run_id] for run_id in chosen) <= limit + 1e-9
-    needs = {node.id: node.needs for node in nodes}
-    assert all(need in chosen for run_id in chosen for need in needs[run_id] if need in needs)
-    if sum(hours.values()) <= limit:
-        assert set(chosen) == set(hours), "everything, where everything fits"

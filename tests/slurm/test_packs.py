@@ -16,6 +16,7 @@ from tests.support.slurm_cluster import SlurmCluster
 from tests.support.toy_studies import ToyStudy, all_once
 
 AXES = {"intermediate": ["mnli", "squad1"], "target": ["xnli", "udpos", "panx"], "seed": [1, 2]}
+TRAINED = ("intermediate-", "target-")
 SMALL: dict[str, Any] = {"cpus": 1, "mem_gb": 1, "timeout_min": 60}
 
 
@@ -42,7 +43,7 @@ def test_runs_share_jobs_and_a_failure_stays_with_its_own_children(slurm: SlurmC
     assert states[failed]["reason"] == "RuntimeError: the test wants this run to fail"
     assert all_once(
         packed.executions(),
-        [run_id for run_id in states if run_id.startswith(("inter", "target")) and run_id not in children],
+        [run_id for run_id in states if run_id.startswith(TRAINED) and run_id not in children],
     )
 
     (packed.campaign.folder / "toy.json").unlink()
