@@ -166,8 +166,11 @@ def estimate_plan(plan: Plan, roots: Iterable[Path]) -> dict[str, Estimate]:
     """The estimate of every run, from the history of these roots; the plan's GPU-hours follow what was measured."""
     history, rate = History(read_history(roots)), plan.cluster.tokens_per_second
     found: dict[str, Estimate] = {}
+    alike: dict[int, Estimate] = {}  # seeds of one thing share their infra, and take as long as each other
     for run in plan.runs.values():
-        found[run.id] = history.estimate(run, plan.tokens[run.id], plan.resources(run.id), rate)
+        if id(run.infra) not in alike:
+            alike[id(run.infra)] = history.estimate(run, plan.tokens[run.id], plan.resources(run.id), rate)
+        found[run.id] = alike[id(run.infra)]
     measured = {run_id: one.gpu_hours.expected for run_id, one in found.items() if one.source != "stated"}
     plan.measured.update(measured)
     return found

@@ -50,10 +50,14 @@ class Plan:
     combinations: dict[Combination, tuple[str, str]] = field(default_factory=dict)
     tokens: dict[str, Tokens] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)
+    _classes: dict[int, Resources] = field(default_factory=dict, repr=False)
 
     def resources(self, run_id: str) -> Resources:
         """The resource class that the run was given."""
-        return Resources(**self.runs[run_id].infra["resources"])
+        described = self.runs[run_id].infra["resources"]
+        if id(described) not in self._classes:  # runs of one class share what describes it
+            self._classes[id(described)] = Resources(**described)
+        return self._classes[id(described)]
 
     def gpu_hours(self, run_id: str) -> float:
         """Estimated GPU-hours of one run: measured on others like it, else at the stated rate (`launch/cost.py`)."""
