@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 
 from launch.campaign import Campaign
 from launch.cluster import Cluster
+from launch.leavers import find_leavers
 from launch.ledger import Ledger
-from launch.observe import Observation
+from launch.observe import Observation, Queue
 from launch.packs import Needs, cut_packs, describe_pack, job_resources
 from launch.plan import Plan
 from launch.reconcile import decide, wanted_runs
 from launch.resources import Match, ResourceRule, Resources
+from launch.slurm import Job
 from launch.submit import dependency_string
 from stilts.errors import UserError
 from tests.launch.small import plan_of, small
+from tests.launch.test_rounds import Desk, desk
+
+__all__ = ["desk"]
 
 DATA = ("fetch", "prepare")
 
@@ -140,3 +145,29 @@ def test_a_run_that_saves_needs_less_time_than_one_that_must_finish(tmp_path: Pa
     assert needs[training] == pytest.approx(3 * 60 + 60), "the stated start and a minute's work"
     tokens = plan.tokens[scoring].scored
     assert needs[scoring] == pytest.approx(2 * (180 + tokens / plan.cluster.tokens_per_second), rel=0.01)
+
+
+def test_pruning_leaves_a_pack_alone_that_others_need(tmp_path: Path) -> None:
+    before = study(ResourceRule(match=Match(stage=["target"]), pack=3), seed=[1], intermediate=["none"])
+    after = study(ResourceRule(), seed=[1], intermediate=["none"], target=["xnli"])
+    runs = [run_id for run_id in before.runs if run_id.startswith("target-")]
+    campaign, queue = Campaign(tmp_path), Queue(asked=True)
+    ledger = Ledger(campaign.submissions)
+    submission = ledger.confirm(ledger.intend("targets", runs, pack={"size": 3}), "9")
+    queue.live = {(submission.tag, None): Job("9", None, submission.tag, "PENDING")}
+    found = find_leavers(after, campaign, ledger, queue, list(before.runs))
+    assert set(found.gone) >= set(runs[1:])
+    assert not found.queued
+    assert not found.unsure
+
+
+def test_the_door_submits_packs_once(desk: Desk) -> None:
+    """Six encoders in packs of three are two elements, and two targets of each a pack of two."""
+    desk.cluster["resources"] = [{"cpus": 1, "mem_gb": 1, "pack": 3, "at_once": 3}]
+    assert "submitted 18 runs in 7 sbatch calls" in desk.launch()
+    assert len(desk.slurm.queue()) == 2 + 6
+    assert "nothing to submit" in desk.launch()
+    scripts = [path.read_text() for path in desk.campaign.submissions.glob("*/submission.sh")]
+    assert sorted(text.count("--cpus-per-task=3") > 0 for text in scripts) == [False] * 6 + [True]
+    assert sum("afterany:" in text for text in scripts) == 6
+    assert not any("afterok:" in text for text in scripts)
