@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from launch.campaign import Campaign
 from launch.cluster import Cluster
 from launch.leavers import find_leavers
 from launch.ledger import Ledger
-from launch.observe import Observation, Queue
+from launch.observe import Observation, Queue, observe
 from launch.packs import Needs, cut_packs, describe_pack, job_resources
 from launch.plan import Plan
 from launch.reconcile import decide, wanted_runs
@@ -21,6 +22,7 @@ from launch.resources import Match, ResourceRule, Resources
 from launch.slurm import Job
 from launch.submit import dependency_string
 from stilts.errors import UserError
+from stilts.runs import write_json
 from tests.launch.small import plan_of, small
 from tests.launch.test_rounds import Desk, desk
 
@@ -171,3 +173,58 @@ def test_the_door_submits_packs_once(desk: Desk) -> None:
     assert sorted(text.count("--cpus-per-task=3") > 0 for text in scripts) == [False] * 6 + [True]
     assert sum("afterany:" in text for text in scripts) == 6
     assert not any("afterok:" in text for text in scripts)
+
+
+class Turn:
+    """A pack of three targets whose job is in the queue, or has left it."""
+
+    def __init__(self, desk: Desk) -> None:
+        desk.finish("intermediate")
+        desk.cluster["resources"] = [{"cpus": 1, "mem_gb": 1, "pack": 3}]
+        desk.launch("--select", "stage=target", "target=xnli", "intermediate=mnli")
+        self.desk = desk
+        (self.line,) = desk.slurm.queue()
+        (self.submission,) = desk.ledger.submissions
+        self.job = str(self.submission.job_id)
+
+    def attempt(self, place: int, state: str | None, reason: str = "") -> None:
+        """What a member leaves behind: an attempt, and its outcome unless it is at work."""
+        folder = self.desk.campaign.run(self.submission.runs[place]).attempts / f"{self.job}.{place}"
+        write_json(folder / "attempt.json", {"started": time.time(), "slurm_job": self.job})
+        if state:
+            write_json(folder / "outcome.json", {"state": state, "reason": reason})
+
+    def states(self) -> list[tuple[str, str]]:
+        seen = observe(self.desk.plan(), self.desk.campaign, self.desk.ledger)[0]
+        return [(seen[run_id].state, seen[run_id].reason) for run_id in self.submission.runs]
+
+
+def test_runs_of_a_pack_at_work_have_states_of_their_own(desk: Desk) -> None:
+    turn = Turn(desk)
+    assert [state for state, _ in turn.states()] == ["pending"] * 3
+    desk.slurm.says("squeue", turn.line.replace("|PENDING|Priority|", "|RUNNING|None|"))
+    turn.attempt(0, "failed", "its data is wrong")
+    turn.attempt(1, None)
+    assert turn.states() == [
+        ("failed", "its data is wrong"),
+        ("running", ""),
+        ("pending", "waits for its turn in a pack that is at work"),
+    ]
+    turn.attempt(1, "cancelled", "stopped by SIGUSR2; requeued")
+    assert turn.states()[1] == ("pending", "waits for the pack to go on (stopped by SIGUSR2; requeued)")
+    wanted = "--select", "stage=target", "target=xnli", "intermediate=mnli"
+    assert "nothing to submit" in desk.launch(*wanted), "the failed one waits until its pack has ended"
+
+
+def test_a_pack_that_failed_says_nothing_about_its_runs(desk: Desk) -> None:
+    turn = Turn(desk)
+    turn.attempt(0, "failed", "its data is wrong")
+    turn.attempt(1, "cancelled", "not started: the job's time was too short for it")
+    desk.slurm.says("squeue")
+    desk.slurm.says("sacct", f"{turn.job}|FAILED|1:0|{turn.submission.name}")
+    found = turn.states()
+    assert found[:2] == [
+        ("failed", "its data is wrong"),
+        ("cancelled", "not started: the job's time was too short for it"),
+    ]
+    assert found[2][0] == "failed", "it left no trace, so Slurm's word counts"
