@@ -15,7 +15,7 @@ from tests.support.campaigns import TINY_TOY, merge
 from tests.support.slurm_cluster import SlurmCluster
 from tests.support.toy_studies import ToyStudy, all_once
 
-AXES = {"intermediate": ["mnli", "squad1"], "target": ["xnli", "udpos", "panx"], "seed": [1, 2]}
+AXES = {"intermediate": ["mnli", "squad1"], "target": ["xnli", "udpos", "xquad"], "seed": [1, 2]}
 TRAINED = ("intermediate-", "target-")
 SMALL: dict[str, Any] = {"cpus": 1, "mem_gb": 1, "timeout_min": 60}
 
