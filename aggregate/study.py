@@ -17,7 +17,7 @@ from aggregate.scores.reading_cache import ReadingCache
 from aggregate.scores.selection import Selection, select
 from aggregate.sheets.published import read_own_text
 from stilts.errors import UserError
-from stilts.runs import canonical_json
+from stilts.runs import PILOT_MARKER, canonical_json
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ def read_study(results: Path, grid: Path | None = None, cache: ReadingCache | No
     """
     if not results.is_dir():
         raise UserError(f"--results {results}: no such folder; give the campaign root or any folder of metric files")
+    if (results / PILOT_MARKER).exists():
+        raise UserError(f"--results {results}: a pilot, whose trainings are no results; give the campaign's root")
     expected = find_expected(results, grid)
     collection = collect(results, expected.planned() if expected else {}, cache)
     if not collection.files and not collection.findings:

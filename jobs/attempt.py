@@ -61,6 +61,10 @@ class Attempt:
             code = read_json(code_root() / "SNAPSHOT.json") or {}
             write_json(self.path / "attempt.json", {**record, **facts, "code": code, "versions": versions()})
 
+    def age_s(self) -> float:
+        """Seconds since this attempt described itself."""
+        return time.time() - float((read_json(self.path / "attempt.json") or {}).get("started", time.time()))
+
     def finish(self, state: str, reason: str, **facts: Any) -> None:
         """Write the outcome once: the first rank that has one speaks for all."""
         path = self.outcome

@@ -15,6 +15,7 @@ from stilts.runs import RunFolder
 from stilts.training.stopping import Stop
 
 STOP_FILE = "stop"
+EXIT_AGAIN = 76  # a fresh process is to follow at once
 _COMMAND_TIMEOUT_S = 30
 # A warning that comes so close to the end of a job is about its time limit; an earlier one is a preemption. Slurm
 # may be a minute early with it.
@@ -83,6 +84,22 @@ def is_near(deadline: float | None) -> bool:
 def requeue(job: str) -> str | None:
     """Give this job (as 12 or 12_3) back to the queue; returns why Slurm refused, None where it did not."""
     return call("scontrol", "requeue", job)[1]
+
+
+def give_back(job: str) -> str | None:
+    """`requeue` for a run, which in a pack is left to the pack: its other runs are still at work."""
+    return None if is_packed() else requeue(job)
+
+
+def is_packed() -> bool:
+    """Whether this process is a member of a pack."""
+    return "STILTS_PACK" in os.environ
+
+
+def had_its_chance() -> bool:
+    """False for a member of a pack that was started when part of the job's time was over: that it got nowhere says
+    nothing about the time limit."""
+    return os.environ.get("STILTS_PACK") != "later"
 
 
 def measure_progress(folder: RunFolder) -> list[object]:

@@ -25,19 +25,22 @@ from jobs.attempt import Attempt, supersede  # noqa: E402
 from jobs.breaker import count_failure  # noqa: E402
 from jobs.guard import Blocked, already_done, claim, find_earlier, trained_before, verify_needs  # noqa: E402
 from jobs.interruption import (  # noqa: E402
+    EXIT_AGAIN,
     STOP_FILE,
     Stopped,
     call,
     find_deadline,
+    give_back,
+    had_its_chance,
     ignore_signals,
     install_handlers,
     is_near,
     measure_progress,
-    requeue,
     slurm_job,
     wait_for_outcome,
 )
 from jobs.memory import halve_budget  # noqa: E402
+from jobs.pack import read_pack  # noqa: E402
 from jobs.ranks import Place, count_gpus  # noqa: E402
 from jobs.work import Work  # noqa: E402
 from stilts.errors import UserError  # noqa: E402
@@ -47,7 +50,7 @@ from stilts.training.heartbeat import Heartbeat  # noqa: E402
 from stilts.training.stopping import Interrupted, OutOfMemory, StartOver, Stop  # noqa: E402
 
 # Any exit code but 0 keeps Slurm's afterok children from starting.
-EXIT_FAILED, EXIT_BLOCKED, EXIT_AGAIN, EXIT_STOPPED = 1, 75, 76, 143
+EXIT_FAILED, EXIT_BLOCKED, EXIT_STOPPED = 1, 75, 143
 
 # How long a rank waits for the first one's word before it ends the job by its own end.
 OUTCOME_TIMEOUT_S = 20.0
@@ -56,6 +59,8 @@ OUTCOME_TIMEOUT_S = 20.0
 def main() -> int:
     """Run one attempt of one run and return the exit code."""
     arguments = parse_arguments()
+    if arguments.submission and (pack := read_pack(arguments.submission)):
+        return pack.run()
     if arguments.parent:
         die_with_parent(arguments.parent)
     path, attempt = find_work(arguments)
@@ -111,11 +116,11 @@ def leave(folder: RunFolder, attempt: Attempt, stop: Stop, problem: Interrupted 
     if not job or not problem.returns:
         attempt.finish("cancelled", f"{reason}; the grid's command goes on from there")
         return EXIT_STOPPED
-    if is_near(stop.deadline) and not moved:
+    if is_near(stop.deadline) and not moved and had_its_chance():
         told = f"{reason}, and the time limit does not suffice for one checkpoint: raise timeout_min"
         attempt.finish("failed", told, kind="timeout")
         return EXIT_FAILED
-    refusal = requeue(job)
+    refusal = give_back(job)
     attempt.finish("cancelled", f"{reason}; {f'Slurm did not take it back: {refusal}' if refusal else 'requeued'}")
     return EXIT_STOPPED
 
@@ -136,7 +141,7 @@ def try_smaller(folder: RunFolder, attempt: Attempt, problem: OutOfMemory) -> in
 def begin_again(attempt: Attempt, reason: str) -> int:
     """End an attempt that a fresh process is to follow at once: of the same job, or of the local pool."""
     job = slurm_job()
-    refusal = requeue(job) if job else None
+    refusal = give_back(job) if job else None
     attempt.finish("cancelled", f"{reason}; Slurm did not take it back: {refusal}" if refusal else reason)
     return EXIT_AGAIN
 
@@ -171,9 +176,8 @@ def work(folder: RunFolder, attempt: Attempt, place: Place, stop: Stop) -> int:
     """Verify that this attempt may begin, and let it."""
     run = Run.from_spec(json.loads(folder.spec.read_text(encoding="utf-8")))
     resources = run.infra.get("resources", {})
-    attempt.describe(
-        {"ranks": place.size, "slurm_job": slurm_job(), "gpus": count_gpus(os.environ), "resources": resources}
-    )
+    facts = {"ranks": place.size, "slurm_job": slurm_job(), "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", "")}
+    attempt.describe({**facts, "gpus": count_gpus(os.environ), "resources": resources})
     needs = verify_needs(run, folder.path.parent)
     turn = claim(attempt) if attempt.first else None
     try:
@@ -204,7 +208,8 @@ def compute(run: Run, folder: RunFolder, attempt: Attempt, place: Place, stop: S
         if earlier := [other for other in find_earlier(run, folder, needs) if other != output]:
             more["earlier"] = earlier
         write_json(folder.done, done_record(run, output, needs, **more))
-        if run.stage == "target" and not run.infra.get("keep"):
+        last = run.stage == "target" or (run.stage == "intermediate" and "pilot" in run.infra)
+        if last and not run.infra.get("keep"):
             remove_folder(folder.model)  # nothing builds on it, and its predictions are stored
         remove_folder(folder.checkpoints)
         (folder.path / STOP_FILE).unlink(missing_ok=True)  # it came too late

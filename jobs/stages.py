@@ -155,6 +155,8 @@ def _train(work: Work) -> Facts:
     # Together, before the first rank goes on alone to score: NCCL may hang at exit else.
     close_distributed()
     if work.attempt.first:
+        if not facts["resumed"]:  # its seconds are those of several attempts
+            facts["startup_s"] = work.attempt.age_s() - facts["seconds"]
         parents = {name: work.needs[name] for name in work.run.parents}
         write_json(work.folder.trained, {"digest": work.run.digest, "parents": parents, "facts": facts})
         store.clear()

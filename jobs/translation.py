@@ -38,7 +38,8 @@ def translate(work: Work) -> tuple[str, Facts]:
 def _translate_shard(work: Work, origin: str) -> dict[str, Any]:
     config, task = work.run.config, work.run.config["task"]
     fetched = Fetched.load(work.parent(f"fetch-{task}-train-").data)
-    parts = take_shard(cut_parts(fetched.read("train.en").examples), config["shard"], config["shards"])
+    examples = fetched.read("train.en").examples[: config.get("first_examples")]
+    parts = take_shard(cut_parts(examples), config["shard"], config["shards"])
     folder = work.folder.path / "parts" / origin[:16]
     for other in folder.parent.glob("*"):
         if other.name != folder.name:

@@ -13,13 +13,15 @@ from launch.cleaning import find_removable
 from launch.cluster import load_cluster
 from launch.disk import spell_bytes
 from launch.explain import explain
+from launch.foresight import Foresight
 from launch.here import prepare_here, run_local
+from launch.history import PILOT_FOLDER
 from launch.ledger import Ledger
 from launch.limits import SLURMS_ARRAY_LIMIT, read_array_limit
-from launch.local import default_workers, find_gpus
 from launch.observe import Observation
 from launch.operations import Desk
 from launch.options import selected_expressions
+from launch.pilot import begin_pilot, make_pilot, show_pilot
 from launch.plan import Plan, make_plan
 from launch.preparation import reopen_scored
 from launch.reconcile import decide
@@ -30,6 +32,7 @@ from launch.show import plan_json, plan_tree, stage_table
 from launch.slurm import SlurmUnavailable, require_commands, require_plain_root, show_config
 from launch.spec import find_grid, load_grid
 from launch.summary import summarise
+from stilts.errors import UserError
 from stilts.runs import remove_folder
 
 
@@ -38,6 +41,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     grid = load_grid(find_grid(arguments.grid))
     plan = make_plan(grid, load_cluster(arguments.cluster))
     campaign = Campaign(arguments.root.absolute())
+    if arguments.pilot:
+        plan, campaign = make_pilot(plan), Campaign(campaign.root / PILOT_FOLDER)
     selection = read_selection(plan, selected_expressions(arguments))
     if arguments.action == "explain":
         scene = look(plan, campaign, Ledger(campaign.submissions, read_only=True))
@@ -51,12 +56,26 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         for told in done.told:
             console.print(escape(told), soft_wrap=True)
         return 0
+    wishes = Wishes.of(arguments, selection, Foresight.of(arguments, plan))
     if arguments.dry_run:
-        return dry_run(plan, campaign, Wishes.of(arguments, selection), arguments, console)
+        return dry_run(plan, campaign, wishes, arguments.json, console)
+    if arguments.check:
+        return check_only(plan, campaign, wishes, console)
+    if arguments.pilot:
+        with campaign.lock():
+            begin_pilot(plan, campaign)
+    code = start(plan, campaign, wishes, arguments, console)
+    if arguments.pilot:
+        show_pilot(plan, campaign, console)
+    return code
+
+
+def start(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
+    """Prepare or compute what is missing, or give it to Slurm."""
     if arguments.executor == "slurm" and not (arguments.prepare_only or arguments.gc):
         require_commands()
         require_plain_root(campaign.root)
-        return run_slurm(plan, campaign, Wishes.of(arguments, selection), console)
+        return run_slurm(plan, campaign, wishes, console)
     with campaign.lock():
         campaign.write_grid(plan)
         ledger = Ledger(campaign.submissions)
@@ -68,7 +87,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             console.print(f"reading {len(reopened)} scored sets again; what is unchanged keeps its scores")
             scene = look(plan, campaign, ledger, write=True)
         if arguments.action == "retry":
-            chosen = selection.choose(scene.observations)
+            chosen = wishes.selection.choose(scene.observations)
             done = Desk(scene).act("retry", chosen)
             scene = scene.retry(chosen, done.observations)
             for told in done.told:
@@ -78,34 +97,45 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             return collect_garbage(plan, campaign, observations, console)
         if arguments.prepare_only:
             return prepare_here(plan, campaign, observations, arguments, console)
-        wishes = Wishes.of(arguments, selection)
-        return run_local(
-            plan, campaign, observations, wishes.choose(plan, observations, scene.ordered)[0], arguments, console
-        )
+        wanted, _ = wishes.choose(plan, observations, scene.ordered)
+        if excess := wishes.foresight.find_excess(plan, observations, wanted):
+            raise UserError(excess)
+        return run_local(plan, campaign, observations, wanted, arguments, console)
 
 
-def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, arguments: argparse.Namespace, console: Console) -> int:
+def dry_run(plan: Plan, campaign: Campaign, wishes: Wishes, as_json: bool, console: Console) -> int:
     """Show the plan against what is on disk and in the queue."""
     scene = look(plan, campaign, Ledger(campaign.submissions, read_only=True))
     observations = scene.observations
     wanted, companions = wishes.choose(plan, observations, scene.wanted)
     actions = decide(plan, observations, _array_limit(), wanted)
-    summary = summarise(plan, observations, campaign.root, _parallel(plan, arguments))
-    if arguments.json:
-        print(json.dumps({**plan_json(plan, observations, actions), **summary.as_json()}, indent=1))
+    outlook = wishes.foresight.price(plan, observations)
+    summary = summarise(plan, observations, campaign.root, wishes.foresight.parallel)
+    if as_json:
+        found = plan_json(plan, observations, actions) | summary.as_json() | outlook.as_json()
+        print(json.dumps(found, indent=1))
         return 0
     console.print(plan_tree(plan, observations))
     console.print(stage_table(plan, observations))
     console.print(summary.regime_table())
-    for line in summary.lines():
+    console.print(outlook.table())
+    for line in [*summary.lines(), *outlook.lines()]:
         console.print(escape(line), soft_wrap=True)
     hours = sum(plan.gpu_hours(run_id) for run_id in actions.runs)
     along = f" ({len(companions)} of them because the selected ones are built on them)" if companions else ""
     console.print(
         f"would submit {len(actions.runs)} runs{along} in {len(actions.arrays)} sbatch calls, about {hours:,.0f} "
-        f"GPU-hours (estimated at {plan.cluster.tokens_per_second:,.0f} sub-words a second on one GPU, not measured)",
+        "GPU-hours",
         soft_wrap=True,
     )
+    return 0
+
+
+def check_only(plan: Plan, campaign: Campaign, wishes: Wishes, console: Console) -> int:
+    """Tell what stands in the way of the runs that would be started."""
+    scene = look(plan, campaign, Ledger(campaign.submissions, read_only=True))
+    wanted, _ = wishes.choose(plan, scene.observations, scene.wanted)
+    wishes.foresight.check(plan, campaign, scene.observations, wanted).show(console)
     return 0
 
 
@@ -119,13 +149,6 @@ def collect_garbage(plan: Plan, campaign: Campaign, observations: dict[str, Obse
     total = spell_bytes(sum(removable.bytes for removable in found))
     console.print(f"{len(found)} folders, {total}; metric files, predictions and logs are untouched")
     return 0
-
-
-def _parallel(plan: Plan, arguments: argparse.Namespace) -> int:
-    """How many trainings are at work at once, as far as it is known."""
-    if arguments.executor == "slurm":
-        return plan.cluster.array_parallelism
-    return int(arguments.workers or default_workers(find_gpus()))
 
 
 def _array_limit() -> int:

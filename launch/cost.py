@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from stilts.runs import Run
@@ -15,41 +16,78 @@ from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TRAININGS, splits, ta
 TOKENS_PER_EXAMPLE = {"pair": 42, "choice": 360, "span": 200, "tagging": 28, "retrieval": 20, "mining": 60, "mlm": 32}
 
 # A scored example costs a forward pass only: a third of a training step (forward and backward).
-_FORWARD_SHARE = 1 / 3
+FORWARD_SHARE = 1 / 3
 # A translation reads as much as it writes, and writes one sub-word after the other in every beam, which keeps a GPU
 # about as long as training on it. Assumed, not measured; the model's own size is not counted at all.
 _WRITTEN_SHARE = 1.0
-_SCORED_EXAMPLES = 2000  # assumed examples of one language and split
-_STARTUP_HOURS = 3 / 60
+SCORED_EXAMPLES = 2000  # assumed examples of one language and split
+STARTUP_HOURS = 3 / 60
 
 Sizes = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Assumed sub-words of a run: what its updates read, by task, and what it only reads forward."""
+
+    training: Mapping[str, float]
+    scoring: float = 0.0
+    selection: float = 0.0
+
+    @property
+    def trained(self) -> float:
+        """What its updates cost, with the choice of the best point between them, in sub-words of training."""
+        return sum(self.training.values()) + self.selection * FORWARD_SHARE
+
+    @property
+    def scored(self) -> float:
+        """What scoring costs, in sub-words of training."""
+        return self.scoring * FORWARD_SHARE
+
+
+def count_tokens(run: Run, sizes: Sizes | None = None) -> Tokens:
+    """What a run reads; nothing for stages without a GPU's work.
+
+    `sizes`: training examples of tasks that have not the catalogue's number (text of MLM, translated sets).
+    """
+    if run.stage == "translate":
+        return Tokens({run.config["task"]: translation_tokens(run.config)})
+    return Tokens(task_tokens(run.config, sizes), scoring_tokens(run), selection_tokens(run.config))
 
 
 def estimate_hours(run: Run, tokens_per_second: float, sizes: Sizes | None = None) -> float:
     """Hours on one GPU at `tokens_per_second` real sub-words in training; 0 for stages without a GPU's work.
 
     Counts what the updates read in assumed sub-words, and a third of the price for what is scored, on dev too.
-    `sizes`: training examples of tasks that have not the catalogue's number (text of MLM, translated sets).
     """
-    if run.stage == "translate":
-        tokens = translation_tokens(run.config)
-    else:
-        forward = scoring_tokens(run) + selection_tokens(run.config)
-        tokens = training_tokens(run.config, sizes or {}) + forward * _FORWARD_SHARE
-    return _STARTUP_HOURS + tokens / tokens_per_second / 3600 if tokens else 0.0
+    return stated_hours(count_tokens(run, sizes), tokens_per_second)
+
+
+def stated_hours(tokens: Tokens, tokens_per_second: float) -> float:
+    """Hours on one GPU at a stated rate; 0 where nothing is read."""
+    total = tokens.trained + tokens.scored
+    return STARTUP_HOURS + total / tokens_per_second / 3600 if total else 0.0
 
 
 def training_tokens(config: Mapping[str, Any], sizes: Sizes | None = None) -> float:
     """Real sub-words that the updates of a training read, those of a mixture as they are drawn on average."""
+    return sum(task_tokens(config, sizes).values())
+
+
+def task_tokens(
+    config: Mapping[str, Any], sizes: Sizes | None = None, updates: float | None = None
+) -> dict[str, float]:
+    """`training_tokens` by task; `updates` where it is known how many there were."""
     recipes = config.get("tasks", {})
     if not recipes:
-        return 0.0
+        return {}
     examples = {task: _examples(task, config, sizes or {}) for task in recipes}
     chances = _chances(config, examples)
-    mean = sum(
-        chances[task] * recipe["batch_size"] * TOKENS_PER_EXAMPLE[task_family(task)] for task, recipe in recipes.items()
-    )
-    return _updates(config, examples) * mean
+    count = _updates(config, examples) if updates is None else updates
+    return {
+        task: count * chances[task] * recipe["batch_size"] * TOKENS_PER_EXAMPLE[task_family(task)]
+        for task, recipe in recipes.items()
+    }
 
 
 def _examples(task: str, config: Mapping[str, Any], sizes: Sizes) -> int:
@@ -102,7 +140,7 @@ def selection_tokens(config: Mapping[str, Any]) -> float:
 def translation_tokens(config: Mapping[str, Any]) -> float:
     """What one shard of a translation costs, in sub-words of training: one forward pass, and writing in every beam."""
     tokens = INTERMEDIATES[config["task"]].examples * TOKENS_PER_EXAMPLE[task_family(config["task"])]
-    return tokens / config["shards"] * (_FORWARD_SHARE + config["beams"] * _WRITTEN_SHARE)
+    return tokens / config["shards"] * (FORWARD_SHARE + config["beams"] * _WRITTEN_SHARE)
 
 
 def scoring_tokens(run: Run) -> float:
@@ -114,4 +152,4 @@ def scoring_tokens(run: Run) -> float:
     else:
         return 0.0
     cells = [(name, len(target_languages(name, split))) for name in names for split in splits(name)]
-    return sum(count * _SCORED_EXAMPLES * TOKENS_PER_EXAMPLE[TARGETS[name].family] for name, count in cells)
+    return sum(count * SCORED_EXAMPLES * TOKENS_PER_EXAMPLE[TARGETS[name].family] for name, count in cells)

@@ -10,7 +10,6 @@ from pathlib import Path
 from launch.cost import TOKENS_PER_EXAMPLE
 from launch.names import slug_of
 from launch.plan import Plan
-from stilts.errors import UserError
 from stilts.runs import Run
 from stilts.settings import PretrainSettings
 from stilts.tasks.catalogue import (
@@ -228,21 +227,21 @@ def free_space(root: Path) -> Space:
     return Space(found.f_bavail * found.f_frsize, found.f_favail if found.f_files else None)
 
 
-def refuse_too_little(need: DiskNeed, root: Path) -> None:
-    """Raises UserError where a file system has not the room that a campaign will need."""
+def find_lack(need: DiskNeed, root: Path) -> str | None:
+    """What a file system lacks of the room that a campaign will need, and what to do; None where it has it."""
     free = free_space(root)
     lacks = []
     if need.peak.bytes > free.bytes:
         lacks.append(f"about {spell_bytes(need.peak.bytes)}, and has {spell_bytes(free.bytes)}")
     if free.files is not None and (need.peak.files or 0) > free.files:
         lacks.append(f"about {need.peak.files:,} files, and has room for {free.files:,}")
-    if lacks:
-        raise UserError(
-            f"--root {root}: the file system needs room for {' and for '.join(lacks)}. Nothing was started. Choose a "
-            "--root with more room, let fewer trainings run at once (array_parallelism of the cluster file, "
-            f"--workers), or run a part of the grid first (fewer seeds or rows); --dry-run counts again. Without "
-            f"encoders that is {spell_bytes(need.kept.bytes)}"
-        )
+    if not lacks:
+        return None
+    return (
+        f"--root {root}: the file system needs room for {' and for '.join(lacks)}. Choose a --root with more room, let "
+        "fewer trainings run at once (array_parallelism of the cluster file, --workers), or run a part of the grid "
+        f"first (fewer seeds or rows); --dry-run counts again. Without encoders that is {spell_bytes(need.kept.bytes)}"
+    )
 
 
 def spell_bytes(count: int) -> str:

@@ -35,7 +35,7 @@ def live_shares(ledger: Ledger, queue: Queue) -> list[Share]:
     """The arrays (and single jobs) with GPUs that are in the queue, of any grid of this root."""
     left = Counter(tag for tag, _ in queue.live)
     return [
-        Share(s.gpus, left[s.tag], s.throttle or len(s.runs), s) for s in ledger.submissions if s.gpus and left[s.tag]
+        Share(s.gpus, left[s.tag], s.throttle or s.elements, s) for s in ledger.submissions if s.gpus and left[s.tag]
     ]
 
 
@@ -58,7 +58,7 @@ def admit(arrays: Sequence[Array], live: Sequence[Share], cap: int, parallelism:
             waiting.update(array.runs)
             continue
         free -= array.gpus
-        shares[place] = Share(array.gpus, min(len(array.runs), parallelism), 1)
+        shares[place] = Share(array.gpus, min(array.elements, parallelism), 1)
     spread(list(shares.values()), free)
     return {place: share.allowed if share.gpus else parallelism for place, share in shares.items()}
 

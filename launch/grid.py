@@ -1,6 +1,8 @@
 """The main door: a YAML grid becomes Slurm job arrays, or runs on this machine.
 
 python launch/grid.py --grid full_matrix.yaml --dry-run     what would happen
+python launch/grid.py --grid full_matrix.yaml --check       what would go wrong: data, models, partitions, room
+python launch/grid.py --grid full_matrix.yaml --pilot       each stage, task and resource class once, in small
 python launch/grid.py --grid full_matrix.yaml               submit; the same command continues the study
 python launch/grid.py --grid full_matrix.yaml --watch       stay, and submit the rest as the site's limits let it in
 python launch/grid.py --grid full_matrix.yaml --select target=xnli seed=1

@@ -10,11 +10,12 @@ from rich.markup import escape
 
 from launch.campaign import Campaign
 from launch.data_report import count_note, summary_table, write_report
-from launch.disk import estimate_disk, refuse_too_little
+from launch.disk import estimate_disk
 from launch.ledger import Ledger
 from launch.local import Pool, default_workers, find_gpus
 from launch.observe import LIVE, Observation, observe
 from launch.plan import Plan
+from launch.preflight import check
 from launch.preparation import preparations
 from launch.reconcile import Actions, decide
 from launch.show import PoolDisplay, problems_table, why_nothing
@@ -77,7 +78,7 @@ def work_pool(
 ) -> int:
     """Run `wanted` in the local pool; 1 where some of them failed. Raises UserError where the disk has not the room."""
     workers = arguments.workers or default_workers(gpus)
-    refuse_too_little(estimate_disk(plan, set(wanted), workers), campaign.root)
+    check(plan, campaign, wanted, estimate_disk(plan, set(wanted), workers), slurm=False).refuse()
     snapshot = take_snapshot(campaign.code)
     campaign.write_specs(plan, wanted)
     console.print(

@@ -48,8 +48,10 @@ def find_leavers(plan: Plan, campaign: Campaign, ledger: Ledger, queue: Queue, b
     gone = tuple(run_id for run_id in before if run_id not in plan.runs)
     strangers: dict[str, str] = {}
     for submission in ledger.submissions:
+        # A pack goes on for the runs in it that are still wanted.
+        stays = {index for run_id, index in submission.indices.items() if run_id in plan.runs}
         for run_id, index in submission.indices.items():
-            if run_id in plan.runs or (submission.tag, submission.index_of(run_id)) not in queue.live:
+            if index in stays or (submission.tag, submission.index_of(run_id)) not in queue.live:
                 continue
             job = queue.live[submission.tag, submission.index_of(run_id)]
             strangers[run_id] = job.id if job.index is None else f"{job.id}_{index}"

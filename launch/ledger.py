@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from launch.slurm import this_user
 from stilts.runs import read_json, write_json
@@ -29,6 +30,17 @@ class Submission:
     gpus: int = 0
     throttle: int | None = None
     dismissed: bool = False
+    pack: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """Runs of one element."""
+        return int(self.pack["size"]) if self.pack else 1
+
+    @property
+    def elements(self) -> int:
+        """Elements of the array; 1 is a single job."""
+        return -(-len(self.runs) // self.size)
 
     @property
     def uncertain(self) -> bool:
@@ -37,18 +49,18 @@ class Submission:
 
     @cached_property
     def indices(self) -> dict[str, int]:
-        """The array index of each run."""
-        return {run_id: index for index, run_id in enumerate(self.runs)}
+        """The array index of each run; those of a pack have the same."""
+        return {run_id: place // self.size for place, run_id in enumerate(self.runs)}
 
     def index_of(self, run_id: str) -> int | None:
         """The run's array index; None where the submission is a single job."""
-        return self.indices[run_id] if len(self.runs) > 1 else None
+        return self.indices[run_id] if self.elements > 1 else None
 
     def job_of(self, run_id: str) -> str | None:
         """The run's job as squeue shows it: `12_3`, or `12` where the submission is a single job."""
         if self.job_id is None:
             return None
-        return f"{self.job_id}_{self.indices[run_id]}" if len(self.runs) > 1 else self.job_id
+        return f"{self.job_id}_{self.indices[run_id]}" if self.elements > 1 else self.job_id
 
 
 class Ledger:
@@ -71,8 +83,9 @@ class Ledger:
             if record:
                 job = read_json(path.with_name("job.json")) or {}
                 runs, user = tuple(record["runs"]), record.get("user") or this_user()
-                more = (record.get("gpus", 0), job.get("throttle", record.get("throttle")), job.get("dismissed", False))
-                yield Submission(record["tag"], record["name"], runs, record["time"], job.get("job_id"), user, *more)
+                about = (record["tag"], record["name"], runs, record["time"], job.get("job_id"), user)
+                throttle, dismissed = job.get("throttle", record.get("throttle")), job.get("dismissed", False)
+                yield Submission(*about, record.get("gpus", 0), throttle, dismissed, record.get("pack"))
 
     def _index(self, submission: Submission) -> None:
         """Put a submission in its place among those of its runs; one that is confirmed replaces its intent."""
@@ -97,11 +110,21 @@ class Ledger:
         """Every run that was ever submitted, whichever grid it belongs to."""
         return self._by_run.keys()
 
-    def intend(self, name: str, runs: Iterable[str], gpus: int = 0, throttle: int | None = None) -> Submission:
-        """Put a submission on disk that is about to be made. Its tag ends the job's name."""
+    def intend(
+        self,
+        name: str,
+        runs: Iterable[str],
+        gpus: int = 0,
+        throttle: int | None = None,
+        pack: Mapping[str, Any] | None = None,
+    ) -> Submission:
+        """Put a submission on disk that is about to be made. Its tag ends the job's name; `pack` is what its jobs are
+        told where each has several runs."""
         tag = uuid.uuid4().hex[:8]
-        submission = Submission(tag, f"{name}#{tag}", tuple(runs), time.time(), None, this_user(), gpus, throttle)
-        names = ("tag", "name", "runs", "time", "user", "gpus", "throttle")
+        submission = Submission(
+            tag, f"{name}#{tag}", tuple(runs), time.time(), None, this_user(), gpus, throttle, pack=pack
+        )
+        names = ("tag", "name", "runs", "time", "user", "gpus", "throttle", "pack")
         write_json(self.folder / tag / "submission.json", {name: getattr(submission, name) for name in names})
         self._replace(submission)
         return submission

@@ -212,7 +212,7 @@ def _judge(
 ) -> Observation:
     """The state of a run that is not done; `stale` is why its DONE does not hold, if there is one."""
     dead = [need for need in run.needs if seen[need].state in ("failed", "cancelled", "blocked", "planned", "stale")]
-    live = _live(run, ledger, queue)
+    live = _live(run, campaign.run(run.id), ledger, queue)
     if live:
         if live.state == "pending" and (dead or _NEVER in live.reason):
             reason = f"waits for {_blame(dead, seen) or 'a job that failed'}"
@@ -268,7 +268,7 @@ def _unfinished(run: Run, finished: Mapping[str, dict[str, Any] | None], unfinis
     return None
 
 
-def _live(run: Run, ledger: Ledger, queue: Queue) -> Observation | None:
+def _live(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observation | None:
     """What the queue has of a run: its working job, else its newest one; others are too many."""
     jobs = [job for s in reversed(ledger.of(run.id)) if (job := queue.live.get(_key(s, run.id)))]
     if not jobs:
@@ -280,7 +280,22 @@ def _live(run: Run, ledger: Ledger, queue: Queue) -> Observation | None:
         reason, state = f"Slurm says {job.state}, a state unknown to this version", "running"
     else:
         reason = job.reason if job.reason not in ("None", "") else ""
-    return Observation(state, reason, _name(job), surplus=surplus)
+    seen = Observation(state, reason, _name(job), surplus=surplus)
+    last = ledger.last(run.id)
+    return _in_pack(run, seen, folder, ledger) if last and last.size > 1 and state == "running" else seen
+
+
+def _in_pack(run: Run, pack: Observation, folder: RunFolder, ledger: Ledger) -> Observation:
+    """One run of a pack that is at work."""
+    attempt = last_attempt(folder)
+    if attempt is None or _is_older(read_json(attempt / "attempt.json") or {}, run.id, ledger):
+        return replace(pack, state="pending", reason="waits for its turn in a pack that is at work")
+    outcome = read_json(attempt / "outcome.json")
+    if outcome is None:
+        return pack
+    if outcome["state"] in ("failed", "blocked"):
+        return replace(pack, state=outcome["state"], reason=outcome["reason"])
+    return replace(pack, state="pending", reason=f"waits for the pack to go on ({outcome['reason']})")
 
 
 def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observation | None:
@@ -294,6 +309,8 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
         outcome = None  # what the folder tells is older than the last submission
     elif attempt and record.get("slurm_job") is None:
         job = None  # a local worker took the run over since
+    if outcome and last and last.size > 1:
+        job = None  # a pack ends for all of its runs; what this one came to, it has said itself
     if job and slurm.ENDED.get(job.state) in ("failed", "cancelled"):
         if outcome and outcome["state"] in ("failed", "blocked"):
             return Observation(outcome["state"], outcome["reason"], _name(job))

@@ -75,11 +75,21 @@ def parse_grid_arguments(description: str | None, argv: list[str] | None) -> arg
         action="store_true",
         help="remove the weights of encoders whose children are all done; results stay, `keep: true` keeps all",
     )
+    add_cost(parser)
+    parser.add_argument(
+        "--pilot",
+        action="store_true",
+        help="run each stage, task and resource class once in small, in <root>/pilot: what fails, how fast it is",
+    )
+    parser.add_argument("--check", action="store_true", help="look for what would go wrong, as every submission does")
     parser.add_argument("--dry-run", action="store_true", help="show the plan; write and submit nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the plan as JSON")
     parser.add_argument("--continued", metavar="TAG", help=argparse.SUPPRESS)  # by the campaign's own job
     arguments = parser.parse_args(argv)
     check_action(parser, arguments)
+    for root in arguments.rates:
+        if not root.is_dir():
+            parser.error(f"--rates: there is no folder {root}")
     if arguments.json and not arguments.dry_run:
         parser.error("--json shows a plan: add --dry-run (launch/status.py --json tells the states)")
     if arguments.executor == "local" and (arguments.watch or arguments.prune):
@@ -114,6 +124,15 @@ def add_campaign(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", help="a YAML file, or the name of one in launch/clusters/ (default: default)")
 
 
+def add_cost(parser: argparse.ArgumentParser) -> None:
+    """What a plan may cost, and from what that is known."""
+    parser.add_argument("--budget", type=hours, metavar="GPU_HOURS", help="start nothing where the whole takes more")
+    parser.add_argument("--gpus", type=count, metavar="N", help="GPUs for the makespan (default: the cluster file's)")
+    parser.add_argument(
+        "--rates", type=Path, action="append", default=[], metavar="ROOT", help="another root whose runs tell the speed"
+    )
+
+
 def add_select(parser: argparse.ArgumentParser) -> None:
     """Give a command `--select`; `selected_expressions(arguments)` are its expressions."""
     parser.add_argument(
@@ -137,6 +156,17 @@ def count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1 up")
     return int(text)
+
+
+def hours(text: str) -> float:
+    """A number of hours, 0 too."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of GPU-hours")
+    return value
 
 
 def seconds(text: str) -> float:

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from launch.cluster import Cluster
-from launch.cost import estimate_hours
+from launch.cost import Tokens, count_tokens, stated_hours
 from launch.data_runs import DataRuns
 from launch.deepspeed_keys import split_deepspeed
 from launch.expand import Combination, expand
@@ -39,7 +39,8 @@ class Plan:
     resource classes of runs that were given other resources since.
 
     `points` are the places on the scale block's curves with the variant of the curve and the row that stands there;
-    `combinations` the run that scores each combination, and the one that made the encoder it starts from.
+    `combinations` the run that scores each combination, and the one that made the encoder it starts from; `tokens` what
+    each run reads, `measured` the GPU-hours of those whose like has run (see `launch/estimates.py`).
     """
 
     grid: Grid
@@ -49,10 +50,16 @@ class Plan:
     points: set[tuple[Place, str, Row]] = field(default_factory=set)
     classes: dict[str, Resources] = field(default_factory=dict)
     combinations: dict[Combination, tuple[str, str]] = field(default_factory=dict)
+    tokens: dict[str, Tokens] = field(default_factory=dict)
+    measured: dict[str, float] = field(default_factory=dict)
+    _described: dict[int, tuple[object, Resources]] = field(default_factory=dict, repr=False)
 
     def resources(self, run_id: str) -> Resources:
         """What the run asks for: its resource class, or what it was given since."""
-        return Resources(**self.runs[run_id].infra["resources"])
+        described = self.runs[run_id].infra["resources"]
+        if id(described) not in self._described:  # runs of one class share it; while it is kept, its id is its own
+            self._described[id(described)] = described, Resources(**described)
+        return self._described[id(described)][1]
 
     def resource_class(self, run_id: str) -> Resources:
         """What the rules give the run."""
@@ -65,8 +72,8 @@ class Plan:
         self.runs[run_id] = replace(run, infra={**run.infra, "resources": resources.model_dump(exclude_none=True)})
 
     def gpu_hours(self, run_id: str) -> float:
-        """Estimated GPU-hours of one run (see `launch/cost.py` for what the estimate assumes)."""
-        return float(self.runs[run_id].infra["gpu_hours"])
+        """Estimated GPU-hours of one run: measured on others like it, else at the stated rate (`launch/cost.py`)."""
+        return self.measured.get(run_id, float(self.runs[run_id].infra["gpu_hours"]))
 
 
 def make_plan(grid: Grid, cluster: Cluster) -> Plan:
@@ -89,6 +96,7 @@ class _Planner:
         self.rules = [*cluster.resources, *grid.resources]
         self.draws = find_draws(grid.scale, grid.suite) if grid.scale else {}
         self.recipes: dict[str, str] = {}
+        self.toy_sizes = training_sizes(grid)
         self.bundle = lru_cache(maxsize=None)(partial(make_bundle, grid))
         self.row = lru_cache(maxsize=None)(self._row)
         self.encoder = lru_cache(maxsize=None)(self._encoder)
@@ -96,6 +104,7 @@ class _Planner:
         self.resources = lru_cache(maxsize=None)(self._resources)
         self.target_config = lru_cache(maxsize=None)(self._target_config)
         self.shared: dict[Any, dict[str, Any]] = {}
+        self.counted: dict[tuple[str, Any], Tokens] = {}
 
     def add(self, combination: Combination, places: list[Place]) -> None:
         """Add the run of one combination with all its ancestors, its cell, and its places on curves."""
@@ -220,11 +229,14 @@ class _Planner:
                 raise UserError(f"two different runs have the name {run.id}; change one of their settings a little")
             return known
         if infra:
+            self.plan.tokens[run.id] = self.counted[stage, same]
             return run
         self.shared[stage, same] = infra
         gpus, infra["resources"] = self.resources(stage, tasks)
         # Two GPUs take half of the time: the hours on one are the GPU-hours of any number.
-        infra["gpu_hours"] = estimate_hours(run, self.plan.cluster.tokens_per_second, sizes or {}) if gpus else 0.0
+        tokens = count_tokens(run, {**(sizes or {}), **self.toy_sizes})
+        self.plan.tokens[run.id] = self.counted[stage, same] = tokens
+        infra["gpu_hours"] = stated_hours(tokens, self.plan.cluster.tokens_per_second) if gpus else 0.0
         if config.get("kind") == "data" and "source" not in config and self.plan.grid.data_root:
             infra["data_root"] = self.plan.grid.data_root
         if self.plan.grid.report_to and stage in ("pretrain", "intermediate", "target"):
@@ -255,3 +267,13 @@ class _Planner:
             text = canonical_json([run.stage, STAGE_VERSIONS[run.stage], config, parents])
             self.recipes[run.id] = hashlib.sha256(text.encode()).hexdigest()[:8]
         return self.recipes[run.id]
+
+
+def training_sizes(grid: Grid) -> dict[str, int]:
+    """Training examples by task and by target training, where they are not the catalogue's: of the made-up sets."""
+    if grid.suite != "toy":
+        return {}
+    from stilts.data.toy.write import TOY_SIZES
+
+    sizes = {task: grid.toy.sizes.get("train", found["train"]) for task, found in TOY_SIZES.items() if "train" in found}
+    return {**sizes, "squad": sizes["xquad"]}

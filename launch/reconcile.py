@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from launch.observe import LIVE, Observation
+from launch.packs import cut_packs, job_resources
 from launch.plan import Plan
 from launch.resources import Resources
 from stilts.runs import Run, canonical_json
@@ -27,11 +28,22 @@ class Array:
     after_ok: str | None = None
     same_index: tuple[str, ...] = ()
     after_any: tuple[str, ...] = ()
+    size: int = 1
+
+    @property
+    def elements(self) -> int:
+        """Elements of the array, each of `size` runs."""
+        return -(-len(self.runs) // self.size)
+
+    @property
+    def job_resources(self) -> Resources:
+        """What one element asks for; `resources` are those of one run."""
+        return job_resources(self.resources, self.size)
 
     @property
     def gpus(self) -> int:
         """GPUs of one element."""
-        return self.resources.gpus * self.resources.nodes
+        return self.job_resources.gpus * self.resources.nodes
 
     def name(self, plan: Plan) -> str:
         """How it reads in squeue before its elements take their own names."""
@@ -61,13 +73,22 @@ def decide(
     """
     useless = [o.job for o in observations.values() if o.doomed and o.job]
     useless += [job for o in observations.values() for job in o.surplus]
+    working = working_jobs(observations)
+    useless = [job for job in dict.fromkeys(useless) if job not in working]
     chosen = wanted_runs(plan, observations) if wanted is None else wanted
     return Actions(useless, group(plan, chosen, observations, max_array))
 
 
 def wanted_runs(plan: Plan, observations: Mapping[str, Observation]) -> list[str]:
-    """Runs to start, parents first: neither done nor live."""
-    return [run_id for run_id in plan.runs if observations[run_id].state not in ("done", *LIVE)]
+    """Runs to start, parents first: neither done nor live, nor in a pack whose other runs are."""
+    working = working_jobs(observations)
+    ended = (run_id for run_id in plan.runs if observations[run_id].state not in ("done", *LIVE))
+    return [run_id for run_id in ended if observations[run_id].job not in working]
+
+
+def working_jobs(observations: Mapping[str, Observation]) -> set[str]:
+    """Jobs that some run is at work in, or waits for: a pack is not cancelled for one of its runs."""
+    return {o.job for o in observations.values() if o.job and o.state in LIVE}
 
 
 def narrow(plan: Plan, wanted: Iterable[str], chosen: Container[str], limit: int | None) -> tuple[list[str], list[str]]:
@@ -157,10 +178,10 @@ def _cut(
         classes.setdefault(key, []).append(run_id)
     arrays: list[Array] = []
     for members in classes.values():
-        for start in range(0, len(members), max_array):
-            chunk = tuple(members[start : start + max_array])
+        resources = plan.resources(members[0])
+        for chunk, size in cut_packs(members, resources, max_array):
             data = _data_needs(plan, chunk, observations)
-            arrays.append(Array(chunk, plan.resources(chunk[0]), after_ok=waits, after_any=data))
+            arrays.append(Array(chunk, resources, after_ok=waits, after_any=data, size=size))
     return arrays
 
 
@@ -173,6 +194,8 @@ def _correspond(
     """One array per kind of child on the index range of `parents`; None where per-parent arrays are no worse."""
     if len(parents.runs) < 2 or any(parent not in families for parent in parents.runs):
         return None
+    if parents.size > 1 or any(plan.resources(run).pack_size > 1 for run in families[parents.runs[0]]):
+        return None  # elements of packs do not pair
     by_kind = [{_kind(plan.runs[run]): run for run in families[parent]} for parent in parents.runs]
     kinds = list(by_kind[0])
     complete = all(set(found) == set(kinds) for found in by_kind)

@@ -26,6 +26,8 @@ class Resources(Settings):
     `micro_tokens`: tokens, pads included, in one forward pass of a rank; None: as many as the memory holds.
     `checkpoint_min`: the longest time between two checkpoints, in minutes; None: as the jobs have it.
     `exclude`: nodes that failed this run before, as sbatch names them; no rule sets it.
+    `pack`: runs in one job, `at_once` of them at a time, `runs_per_gpu` on one GPU; the rest is for each run, but
+    `timeout_min`, which is the job's.
     """
 
     nodes: Count = 1
@@ -42,6 +44,19 @@ class Resources(Settings):
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] = 1
     activation_checkpointing: bool = False
     checkpoint_min: Positive | None = None
+    pack: Count | None = None
+    at_once: Count | None = None
+    runs_per_gpu: Count | None = None
+
+    @property
+    def runs_at_once(self) -> int:
+        """Runs of a pack that are at work at once: as asked, else as many as share a GPU."""
+        return self.at_once or self.runs_per_gpu or 1
+
+    @property
+    def pack_size(self) -> int:
+        """Runs in one job, at most."""
+        return self.pack or self.runs_at_once
 
     @property
     def ranks_per_node(self) -> int:
@@ -99,6 +114,9 @@ class ResourceRule(Settings):
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] | None = None
     activation_checkpointing: bool | None = None
     checkpoint_min: Positive | None = None
+    pack: Count | None = None
+    at_once: Count | None = None
+    runs_per_gpu: Count | None = None
 
 
 def choose_resources(rules: Iterable[ResourceRule], stage: str, tasks: Iterable[str]) -> Resources:
@@ -109,6 +127,7 @@ def choose_resources(rules: Iterable[ResourceRule], stage: str, tasks: Iterable[
         if rule.match.fits(stage, tasks):
             chosen.update(rule.model_dump(exclude={"match"}, exclude_none=True))
     resources = Resources(**chosen)
+    _check_pack(f"resources of {stage} {' '.join(tasks)}", resources, stage in ONE_RANK_STAGES)
     if stage in ONE_RANK_STAGES and resources.nodes * resources.ranks_per_node > 1:
         return resources.model_copy(update={"nodes": 1, "ranks": 1, "gpus": min(1, resources.gpus)})
     if 0 < resources.gpus < resources.ranks_per_node:
@@ -117,3 +136,23 @@ def choose_resources(rules: Iterable[ResourceRule], stage: str, tasks: Iterable[
             "every rank needs a GPU of its own, so give at least as many `gpus` as `ranks`"
         )
     return resources
+
+
+def _check_pack(what: str, resources: Resources, one_rank: bool) -> None:
+    """Packs are of small runs: one process each, and a GPU is shared by those that need no more than one."""
+    if resources.pack_size == 1:
+        return
+    problems = []
+    if not one_rank and resources.nodes * resources.ranks_per_node > 1:
+        problems.append("a run of several ranks cannot be packed; give it `nodes: 1, ranks: 1` or leave `pack` out")
+    if (resources.runs_per_gpu or 1) > 1 and resources.gpus != 1:
+        problems.append(f"runs_per_gpu: {resources.runs_per_gpu} with gpus: {resources.gpus}; give it `gpus: 1`")
+    if resources.gpus > 1 and not one_rank:
+        problems.append(f"gpus: {resources.gpus} for one packed run; `gpus` is for each run, give it at most 1")
+    if resources.pack_size < resources.runs_at_once:
+        problems.append(
+            f"pack: {resources.pack} is less than the {resources.runs_at_once} runs that are to be at work at once; "
+            "raise it, or leave it out"
+        )
+    if problems:
+        raise UserError([f"{what}: {problem}" for problem in problems])

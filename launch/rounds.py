@@ -14,8 +14,8 @@ from rich.markup import escape
 from launch import slurm
 from launch.campaign import Campaign
 from launch.continuation import Continuation, Look
-from launch.disk import estimate_disk, refuse_too_little
 from launch.failures.recovery import avoid_nodes, tell_withheld
+from launch.foresight import Foresight
 from launch.gpu_shares import live_shares, rebalance
 from launch.leavers import find_leavers
 from launch.ledger import Ledger, Submission
@@ -42,6 +42,7 @@ class Wishes:
 
     grid: str
     selection: Selection
+    foresight: Foresight
     expressions: tuple[str, ...] = ()
     limit: int | None = None
     prune: bool = False
@@ -49,13 +50,16 @@ class Wishes:
     watch_s: float | None = None
     continued: str | None = None
     retry: bool = False
+    pilot: bool = False
 
     @classmethod
-    def of(cls, arguments: argparse.Namespace, selection: Selection) -> Wishes:
+    def of(cls, arguments: argparse.Namespace, selection: Selection, foresight: Foresight) -> Wishes:
         """From the parsed command line."""
         expressions = tuple(selected_expressions(arguments))
-        more = (arguments.limit, arguments.prune, arguments.rescore, arguments.watch, arguments.continued)
-        return cls(arguments.grid, selection, expressions, *more, retry=arguments.action == "retry")
+        names = ("limit", "prune", "rescore", "watch", "continued")
+        more = (getattr(arguments, name) for name in names)
+        flags = {"retry": arguments.action == "retry", "pilot": arguments.pilot}
+        return cls(arguments.grid, selection, foresight, expressions, *more, **flags)
 
     def choose(
         self, plan: Plan, observations: Mapping[str, Observation], wanted: list[str] | None = None
@@ -196,7 +200,7 @@ class Round:
 
     def _hand_in(self, wanted: list[str], turn: Turn, continuation: Continuation) -> int:
         """Give runs to Slurm, as many as it takes; returns the exit code."""
-        self._refuse_too_little_disk(wanted)
+        self._refuse_hopeless(wanted)
         snapshot = take_snapshot(self.campaign.code)
         limits = self._ask_limits(wanted)
         if self.wishes.limit is None:  # so many runs were asked for and no more: nobody goes on
@@ -242,9 +246,10 @@ class Round:
         qoses = {self.plan.resources(run_id).qos or cluster.qos for run_id in wanted}
         return ask_limits(cluster.account, qoses, queued)
 
-    def _refuse_too_little_disk(self, wanted: list[str]) -> None:
-        unfinished = {*wanted, *(run_id for run_id, seen in self.observations.items() if seen.state in LIVE)}
-        refuse_too_little(estimate_disk(self.plan, unfinished, self.plan.cluster.array_parallelism), self.campaign.root)
+    def _refuse_hopeless(self, wanted: list[str]) -> None:
+        """Look for what would fail later; a round that follows another by itself does not ask Slurm again."""
+        again = self.again or self.wishes.continued is not None
+        self.wishes.foresight.check(self.plan, self.campaign, self.observations, wanted, again).refuse()
 
     def _share_gpus(self) -> None:
         """Give arrays in the queue the GPUs that have become free under the cap."""
@@ -270,7 +275,7 @@ class Round:
             for reason, runs in Counter(report.withheld.values()).items():
                 self._say(f"{runs} runs stay planned: each {reason}")
             self._say(continuation.promise() or "the same command submits them when there is room (or --watch does)")
-        if not self.again:
+        if not (self.again or self.wishes.pilot):
             print_next(self.console, self.campaign, self.wishes.grid)
 
     def _goes_on(self) -> bool:

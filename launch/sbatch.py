@@ -58,7 +58,7 @@ def submit(folder: Path, script: str) -> str:
             text=True,
             errors="replace",
             timeout=slurm.COMMAND_TIMEOUT_S,
-            env=_outside_of_jobs(),
+            env=outside_of_jobs(),
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -87,7 +87,7 @@ def read_refusal(words: str) -> Kind:
     )
 
 
-def _outside_of_jobs() -> dict[str, str]:
+def outside_of_jobs() -> dict[str, str]:
     """The environment without the variables of a job that this launcher may run in: sbatch and the new job would obey
     them. SLURM_CONF stays: it says which Slurm to talk to."""
     prefixes = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_")

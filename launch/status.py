@@ -26,9 +26,11 @@ from launch.campaign import Campaign
 from launch.cluster import load_cluster
 from launch.data_report import count_note, list_lines, list_sets
 from launch.explain import explain_failure
+from launch.history import PILOT_FOLDER
 from launch.ledger import Ledger
 from launch.logs import copy_to_terminal, find_logs, follow
 from launch.observe import LIVE, last_attempt
+from launch.pilot import make_pilot
 from launch.plan import make_plan
 from launch.scene import Scene, look
 from launch.selectors import read_selection
@@ -67,6 +69,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--root", type=Path, default=Path("runs"), help="campaign folder (default: runs/)")
     parser.add_argument("--cluster", help="as given to grid.py; the states do not depend on it")
     parser.add_argument("--follow", action="store_true", help="with logs: go on as the log grows, until the run ends")
+    parser.add_argument("--pilot", action="store_true", help="the runs of `grid.py --pilot`")
     parser.add_argument("--watch", action="store_true", help="again every 30 s (more rarely where Slurm is slow)")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page that needs no network")
     parser.add_argument("--json", action="store_true", help="every run and the counts as JSON")
@@ -83,6 +86,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Show what the command line asks for and return the exit code."""
     plan = make_plan(load_grid(find_grid(arguments.grid)), load_cluster(arguments.cluster))
     campaign = Campaign(arguments.root.absolute())
+    if arguments.pilot:
+        plan, campaign = make_pilot(plan), Campaign(campaign.root / PILOT_FOLDER)
 
     def see() -> Scene:
         return look(plan, campaign, Ledger(campaign.submissions, read_only=True))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from launch import sbatch
 from launch.campaign import Campaign
@@ -18,6 +19,7 @@ from launch.gpu_shares import Share, admit
 from launch.ledger import Ledger, Submission
 from launch.limits import Limits
 from launch.observe import Observation, settle
+from launch.packs import Needs, describe_pack
 from launch.plan import Plan
 from launch.reconcile import Array, group
 from launch.sbatch import Refusal
@@ -67,6 +69,7 @@ class Submitter:
         self.plan, self.campaign, self.ledger, self.snapshot = plan, campaign, ledger, snapshot
         self.held, self.tell, self.shares = held, tell, list(shares)
         self.report = Report()
+        self.needs = Needs(plan, campaign.root)
         self._size, self._room, self._bound = limits.array, limits.room, limits.bound
         self._learnt = False
 
@@ -100,11 +103,11 @@ class Submitter:
                 continue
             submission = self._submit_array(array, allowed)
             self.report.submitted.append(submission)
-            self.shares.append(Share(array.gpus, len(array.runs), allowed, submission))
+            self.shares.append(Share(array.gpus, array.elements, allowed, submission))
             for run_id in array.runs:
                 seen[run_id] = Observation("pending", "submitted", submission.job_of(run_id))
             if self._room is not None and not self._learnt:
-                self._room -= len(array.runs)
+                self._room -= array.elements
             self.tell(submission, array)
 
     def _allow(self, arrays: list[Array]) -> list[int]:
@@ -144,14 +147,14 @@ class Submitter:
             if not self.held():
                 raise UserError("another launcher has taken this campaign over; nothing more is submitted from here")
             name, dependency = array.name(self.plan), dependency_string(array, self.ledger)
-            submission = self.ledger.intend(name, array.runs, array.gpus, allowed)
+            submission = self.ledger.intend(name, array.runs, array.gpus, allowed, self._describe_pack(array))
             folder = self.ledger.folder / submission.tag
             script = sbatch.array_script(
                 folder,
                 submission.name,
-                len(array.runs),
+                array.elements,
                 dependency,
-                array.resources,
+                array.job_resources,
                 self.plan.cluster,
                 self.snapshot,
                 allowed,
@@ -163,7 +166,7 @@ class Submitter:
                 if found:
                     return found
                 if refusal.kind not in ("busy", "uncertain") or pause is None:
-                    raise Refusal(refusal.kind, f"sbatch refused '{name}': {refusal.words}", len(array.runs)) from None
+                    raise Refusal(refusal.kind, f"sbatch refused '{name}': {refusal.words}", array.elements) from None
                 time.sleep(pause * random.uniform(1.0, 1.5))
         raise AssertionError("the last try returns or raises")
 
@@ -183,7 +186,13 @@ class Submitter:
             if submission.tag not in {other.tag for other in settle(self.ledger, limit_s)}:
                 return self.ledger.find(submission.tag)
         self.report.problem = f"{refusal.words}; whether it made a job cannot be told yet"
-        raise Refusal("uncertain", self.report.problem, len(submission.runs))
+        raise Refusal("uncertain", self.report.problem, submission.elements)
+
+    def _describe_pack(self, array: Array) -> dict[str, Any] | None:
+        """What the jobs of an array are told where each has several runs."""
+        if array.size == 1:
+            return None
+        return describe_pack(array.resources, array.size, self.needs.of(array.runs))
 
 
 def dependency_string(array: Array, ledger: Ledger) -> str | None:
@@ -195,10 +204,16 @@ def dependency_string(array: Array, ledger: Ledger) -> str | None:
     parts: list[str] = []
     if array.same_index:
         parts.append(f"aftercorr:{_base_id(array.same_index, ledger)}")
+    ended = list(array.after_any)
     if array.after_ok:
-        parts.append(f"afterok:{_element(array.after_ok, ledger)}")
-    if array.after_any:
-        parts.append("afterany:" + ":".join(_whole_or_elements(array.after_any, ledger)))
+        parent = ledger.last(array.after_ok)
+        # A pack may fail by another of its runs; the guard of each child looks at its own parent.
+        if parent is not None and parent.size > 1:
+            ended.append(array.after_ok)
+        else:
+            parts.append(f"afterok:{_element(array.after_ok, ledger)}")
+    if ended:
+        parts.append("afterany:" + ":".join(_whole_or_elements(ended, ledger)))
     return ",".join(parts) or None
 
 
@@ -230,4 +245,4 @@ def _whole_or_elements(run_ids: Iterable[str], ledger: Ledger) -> list[str]:
             names.append(str(submission.job_id))
         else:
             names.extend(_element(run_id, ledger) for run_id in submission.runs if run_id in runs)
-    return names
+    return list(dict.fromkeys(names))

@@ -55,7 +55,8 @@ class Summary:
             f"sharing: {self.sharing.planned:,} trainings; if every row, target and seed trained its whole chain there "
             f"would be {self.sharing.naive:,}, {self.sharing.factor:.1f} times as many"
         )
-        return [told, self.need.describe(self.free), *(f"note: {note}" for note in self.notes)]
+        shared = [told] if self.sharing.naive else []  # a pilot has no rows
+        return [*shared, self.need.describe(self.free), *(f"note: {note}" for note in self.notes)]
 
 
 def summarise(plan: Plan, observations: Mapping[str, Observation], root: Path, parallel: int) -> Summary:

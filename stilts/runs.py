@@ -32,6 +32,9 @@ STAGE_VERSIONS = {
     "retrieval": 1,
 }
 
+# A folder with a file of this name holds trainings in small, which no table reads.
+PILOT_MARKER = "PILOT"
+
 # Names of runs that make an encoder begin so.
 ENCODER_STAGES = ("intermediate-", "pretrain-", "fetch-model-")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 SKIPPED_FOLDERS = {"superseded"}
+PILOT_MARKER = "PILOT"  # a file in the root of a pilot (stilts.runs has the same): its runs are no results
 DONE = "DONE"
 FIELDS = 4  # of a signature: size, times of the last change of content and of anything (ns), inode
 IRREGULAR = -1  # in place of the size: a folder, a pipe, a device
@@ -44,7 +45,8 @@ class Listing:
 
 
 def list_tree(root: str, signed: bool = False, processes: int = 1) -> Listing:
-    """Every *.json and every DONE below `root`, outside folders named `superseded`. Links to folders are not followed.
+    """Every *.json and every DONE below `root`, outside folders named `superseded` and pilots. Links to folders are
+    not followed.
 
     With `signed` each file is looked at, by several processes where more than one is given.
     """
@@ -107,11 +109,13 @@ def _list_folder(root: str, folder: str, signed: bool, listing: Listing) -> list
 
 
 def _sort_entries(descriptor: int) -> tuple[list[str], list[str]]:
-    """The folders in a folder, and the names of its files that may tell scores."""
+    """The folders in a folder, and the names of its files that may tell scores; nothing where it is a pilot's."""
     folders, names = [], []
     with os.scandir(descriptor) as entries:
         for entry in entries:
             name = entry.name
+            if name == PILOT_MARKER:
+                return [], []
             if name.endswith(".json") and entry.is_file(follow_symlinks=False):
                 names.append(name)
             elif entry.is_dir(follow_symlinks=False):

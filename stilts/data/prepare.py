@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from stilts.data.examples import Sentence
 from stilts.data.fetched import combine_digests
+from stilts.data.first import take_first
 from stilts.data.folders import new_folder
 from stilts.data.sources import Sources, open_sources
 from stilts.errors import UserError
@@ -37,7 +38,8 @@ def prepare(
     """Tokenise all sets of a fetched folder with `tokenizer`/tokenizer.json and write them to `out`.
 
     `config`: task, part, max_length, stride (span family), and as `translated` the languages whose training sets stand
-    in folders beside the English one, mostly in shards; these become one set `train.<language>` each.
+    in folders beside the English one, mostly in shards; these become one set `train.<language>` each. With
+    `first_examples` every set but the training sets is cut to so many.
     Returns facts: examples, sequences and tokens in all sets, SHA-256 of the tokenizer file.
     Raises UserError (a source changed, missing or of another task, tokenizer missing, no room); then `out` is as it
     was before.
@@ -50,7 +52,7 @@ def prepare(
         for number, name in enumerate(fetched.sets):
             if heartbeat:
                 heartbeat.beat("prepare", number, len(fetched.sets), set=name)
-            encoded = _write_set(fetched, name, splitter, settings, folder)
+            encoded = _write_set(fetched, name, splitter, settings, folder, config.get("first_examples"))
             path, choices = folder / f"{name}.safetensors", encoded.choices
             sets[name] = {
                 "examples": encoded.examples,
@@ -89,9 +91,13 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _write_set(fetched: Sources, name: str, tokenizer: Tokenizer, settings: EncodeSettings, folder: Path) -> Encoded:
+def _write_set(
+    fetched: Sources, name: str, tokenizer: Tokenizer, settings: EncodeSettings, folder: Path, first: int | None
+) -> Encoded:
     module = family(task_family(fetched.manifest["task"]))
     examples = fetched.read(name).examples
+    if first is not None and not name.startswith("train."):
+        examples = take_first(examples, first)
     encoded: Encoded = module.encode(examples, tokenizer, settings)
     path = folder / f"{name}.safetensors"
     path.touch()

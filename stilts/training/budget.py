@@ -121,7 +121,7 @@ class Memory:
     @classmethod
     def of(cls, world: World) -> Memory | None:
         """This rank's memory (a collective); None where nothing says how much a run on CPUs may use."""
-        sharers = world.count_sharers()
+        sharers = world.count_sharers() * int(os.environ.get("STILTS_SHARERS", "1"))
         if world.device.type == "cuda":
             free, total = torch.cuda.mem_get_info(world.device)
             share = min(total // sharers, free + torch.cuda.memory_reserved(world.device))

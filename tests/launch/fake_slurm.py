@@ -45,6 +45,7 @@ class FakeSlurm:
 
 
 SBATCH = r"""
+[ "$1" = --test-only ] && exit 0
 for script in "$@"; do :; done
 last=$(/bin/sed -n "s/^#SBATCH --array=0-\([0-9]*\).*/\1/p" "$script")
 count=$(( ${{last:--1}} + 1 )); [ "$count" -eq 0 ] && count=1
@@ -87,6 +88,10 @@ class QueueSlurm(FakeSlurm):
     def takes(self, limit: int = 10**6, array: int = 10**6) -> None:
         """Change what it takes."""
         self.says("sbatch", do=SBATCH.format(folder=self.folder, limit=limit, array=array))
+
+    def calls(self) -> list[str]:
+        """The command lines so far, without those that only ask what the site would admit."""
+        return [line for line in super().calls() if not line.startswith(("sbatch --test-only", "scontrol show part"))]
 
     def queue(self) -> list[str]:
         """The lines of squeue."""

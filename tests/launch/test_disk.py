@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import pytest
 
 from launch import disk
 from launch.cluster import Cluster
-from launch.disk import DiskNeed, Space, estimate_disk, free_space, refuse_too_little, spell_bytes
+from launch.disk import DiskNeed, Space, estimate_disk, find_lack, free_space, spell_bytes
 from launch.plan import Plan
-from stilts.errors import UserError
 from tests.launch.conftest import make
 from tests.launch.small import plan_of, small
 from tests.support.campaigns import TINY_TOY, Study
@@ -120,21 +120,16 @@ def test_the_file_system_of_a_root_that_is_not_there_yet(tmp_path: Path) -> None
     assert (free.files is None) == (found.f_files == 0)
 
 
-def test_too_little_room_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_too_little_room_is_told_with_what_to_do(tmp_path: Path) -> None:
     free = free_space(tmp_path)
-    enough = DiskNeed(Space(free.bytes // 2, 1), Space(1, 1), 1, ())
-    refuse_too_little(enough, tmp_path)
-    bytes_short = DiskNeed(Space(free.bytes * 3, 1), Space(10**6, 1), 1, ())
-    with pytest.raises(
-        UserError, match=r"needs room for about .*, and has .*Choose a --root with more room"
-    ) as refused:
-        refuse_too_little(bytes_short, tmp_path)
-    assert "array_parallelism" in str(refused.value)
-    assert "1 MB" in str(refused.value)
+    assert find_lack(DiskNeed(Space(free.bytes // 2, 1), Space(1, 1), 1, ()), tmp_path) is None
+    lack = find_lack(DiskNeed(Space(free.bytes * 3, 1), Space(10**6, 1), 1, ()), tmp_path) or ""
+    assert re.search(r"needs room for about .*, and has .*Choose a --root with more room", lack)
+    assert "array_parallelism" in lack
+    assert "1 MB" in lack
     if free.files is not None:
-        files_short = DiskNeed(Space(1, free.files * 3), Space(1, 1), 1, ())
-        with pytest.raises(UserError, match=r"room for about [0-9,]+ files, and has room for [0-9,]+"):
-            refuse_too_little(files_short, tmp_path)
+        lack = find_lack(DiskNeed(Space(1, free.files * 3), Space(1, 1), 1, ()), tmp_path) or ""
+        assert re.search(r"room for about [0-9,]+ files, and has room for [0-9,]+", lack)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +154,7 @@ def test_a_campaign_without_room_starts_nothing(tmp_path: Path) -> None:
     result = study.launch(check=False)
     assert result.returncode == 2
     assert "the file system needs room for about" in result.stderr
-    assert "Nothing was started" in result.stderr
+    assert "nothing was started" in result.stderr
     assert not list(study.root.glob("*/run.json"))
     shown = study.plan()["disk"]
     assert shown["peak"]["bytes"] > shown["free"]["bytes"]

@@ -37,6 +37,7 @@ FAULTS = {
 }
 PROGRAM = """#!/bin/sh
 name={name} real={real} folder={folder}
+[ "$1" = --test-only ] && exec "$real" "$@"
 count=$(( $(cat "$folder/{name}.count" 2>/dev/null || echo 0) + 1 ))
 echo $count > "$folder/{name}.count"
 case "$(cat "$folder/{name}.$count" 2>/dev/null)" in
