@@ -99,7 +99,7 @@ def _predict_layers(
         opened, examples = data.open(name), data.examples(name)
         outputs = run_model(network, [opened], pad_id, device, MAX_TOKENS[device.type], folder.path)[name]
         decoded = {
-            layer: decode(opened, examples, {"embeddings": outputs["embeddings"][:, column]})
+            layer: decode(opened, examples, {"embeddings": outputs["embeddings"][:, column]}, str(device))
             for layer, column in columns.items()
         }
         for tables, layer in zip(made, layers, strict=True):
