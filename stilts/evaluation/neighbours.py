@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,14 +25,17 @@ Neighbours = tuple[np.ndarray, np.ndarray]
 # Far above the rounding of a float32 product of unit vectors (about 1e-6), far below what separates sentences.
 _MARGIN = 1e-5
 
-# A block's products, by kind of device, and the float64 copies of vectors whose cosines are computed again.
-PRODUCT_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
-RECHECK_BYTES = 32 * 2**20
+# A block's products, by kind of device.
+PRODUCT_BYTES = {"cpu": 128 * 2**20, "cuda": 2**30}
+
+# The float64 copies of vectors whose cosines are computed again: what fits into a processor's cache is done in half of
+# the time.
+RECHECK_BYTES = 2**20
 
 # The best product of each run of so many is found first: cheaper than sorting all of them.
 _RUN = 64
 
-# As many near pairs are listed at once (never less than those of one vector).
+# As many products are looked through at once, in case that all of them are near.
 _PAIRS = 2**20
 
 
@@ -57,7 +62,7 @@ def match_sides(
 
     Memory beside the arguments, in bytes, for N and M vectors of size H: 4 H M for unit vectors, about 200 (N + M) for
     finding equal ones, 24 k (k + 2) (N + M) for the result, 1.6 PRODUCT_BYTES for a block (on the device; never less
-    than 7 M for one vector), and 4 RECHECK_BYTES.
+    than 7 M for one vector), 24 _PAIRS, and 4 RECHECK_BYTES a thread.
     """
     sides = _Side(first, min(k, len(second))), _Side(second, min(k, len(first)))
     _compare(*sides, block, device)
@@ -134,12 +139,16 @@ def _find_near(
         part = torch.from_numpy(rows.normalize(start, min(start + block, len(rows.first)))).to(device)
         with _full_precision():
             products = part @ units.T
-        near = products >= (bound_best(products, rows.k) - _MARGIN)[:, None]
+        runs = Runs.cut(products, rows.k, dim=1)
+        bounds = runs.bound(rows.k) - _MARGIN
+        for places, others in runs.search(bounds):
+            yield (places + start).cpu().numpy(), others.cpu().numpy()
         if columns.k:
-            best = torch.cat([best, cut_runs(products.T, columns.k).T]).topk(columns.k, dim=0).values
-            near |= products >= best[-1] - _MARGIN
-        for places, others in _list_pairs(near):
-            yield places + start, others
+            runs = Runs.cut(products, columns.k, dim=0)
+            best = torch.cat([best, runs.tops]).topk(columns.k, dim=0).values
+            for places, others in runs.search(best[-1] - _MARGIN):
+                new = products[places, others] < bounds[places]  # the others have been found from their row
+                yield (places[new] + start).cpu().numpy(), others[new].cpu().numpy()
 
 
 @contextlib.contextmanager
@@ -155,45 +164,69 @@ def _full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def bound_best(products: torch.Tensor, k: int) -> torch.Tensor:
-    """A value for each row [N] that its k-th largest product reaches, close to it, without sorting the row."""
-    best = cut_runs(products, k)
-    if best.shape[1] < k:
-        return best.amin(dim=1)  # fewer distinct candidates than k: all of them are near
-    return best.topk(k, dim=1).values[:, -1]
+@dataclass(frozen=True)
+class Runs:
+    """A block of products [B, M], of each row (`dim` 1) or each column (0) in runs of `width`; `tops` are the largest of
+    each run, [B, runs] or [runs, M]."""
 
+    products: torch.Tensor
+    dim: int
+    width: int
+    tops: torch.Tensor
 
-def cut_runs(products: torch.Tensor, k: int) -> torch.Tensor:
-    """The largest products of runs of columns, for each row [N, runs]: k runs at least, where there are k columns."""
-    import torch
+    @classmethod
+    def cut(cls, products: torch.Tensor, k: int, dim: int) -> Runs:
+        """As long as reading the products once takes; k runs at least, where there are k products."""
+        import torch
 
-    rows, columns = products.shape
-    width = min(_RUN, max(1, columns // k))
-    whole = columns // width * width
-    best = products[:, :whole].unflatten(1, (-1, width)).amax(dim=2)
-    return best if whole == columns else torch.cat([best, products[:, whole:].amax(dim=1, keepdim=True)], dim=1)
+        size = products.shape[dim]
+        width = min(_RUN, max(1, size // k))
+        whole = size // width * width
+        tops = products.narrow(dim, 0, whole).unflatten(dim, (-1, width)).amax(dim=dim + 1)
+        if whole < size:
+            tops = torch.cat([tops, products.narrow(dim, whole, size - whole).amax(dim, keepdim=True)], dim)
+        return cls(products, dim, width, tops)
 
+    def bound(self, k: int) -> torch.Tensor:
+        """A value that the k-th largest product of each row or column reaches, close to it, without sorting them."""
+        if self.tops.shape[self.dim] < k:
+            return self.tops.amin(self.dim)  # fewer distinct vectors than k: all of them are near
+        return self.tops.topk(k, dim=self.dim).values.select(self.dim, k - 1)
 
-def _list_pairs(near: torch.Tensor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and columns of what is true, a bounded number at once."""
-    totals = near.sum(dim=1).cumsum(dim=0).cpu().numpy()
-    start = 0
-    while start < len(totals):
-        before = totals[start - 1] if start else 0
-        end = max(start + 1, int(np.searchsorted(totals, before + _PAIRS, side="right")))
-        found = near[start:end].nonzero().cpu().numpy()
-        yield found[:, 0] + start, found[:, 1]
-        start = end
+    def search(self, bounds: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(rows, columns) of the products that reach the bound of their row or column, in the runs whose largest does."""
+        import torch
+
+        found = (self.tops >= bounds.unsqueeze(self.dim)).nonzero()
+        steps = torch.arange(self.width, device=found.device)
+        for part in found.split(max(1, _PAIRS // self.width)):
+            line, place = part[:, 1 - self.dim, None], part[:, self.dim, None] * self.width + steps
+            inside = place < self.products.shape[self.dim]
+            place = place.where(inside, 0)
+            values = self.products[line, place] if self.dim else self.products[place, line]
+            near = inside & (values >= bounds[line])
+            pair = line.expand_as(place)[near], place[near]
+            yield pair if self.dim else pair[::-1]
 
 
 def _measure_cosines(rows: _Side, columns: _Side, places: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Float64 cosines of pairs of distinct vectors, each computed by itself."""
+    import torch
+
     exact = np.empty(len(places))
-    for part in cut_rows(len(places), rows.vectors.shape[1]):
-        one = rows.vectors[rows.first[places[part]]].astype(np.float64)
-        one *= columns.vectors[columns.first[others[part]]]
+
+    def measure(part: slice) -> None:
+        products = rows.vectors[rows.first[places[part]]].astype(np.float64)
+        products *= columns.vectors[columns.first[others[part]]]
         lengths = rows.norms[places[part]] * columns.norms[others[part]]
-        exact[part] = one.sum(axis=1) / np.where(lengths > 0, lengths, 1)
+        exact[part] = products.sum(axis=1) / np.where(lengths > 0, lengths, 1)
+
+    parts = list(cut_rows(len(places), rows.vectors.shape[1]))
+    if len(parts) == 1:
+        measure(parts[0])
+        return exact
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        list(threads.map(measure, parts))
     return exact
 
 
