@@ -22,11 +22,16 @@ test: .venv/dev  ## every test, with a real Slurm where this machine may start o
 torture: .venv/dev  ## every kill that `test` takes a choice of: stage kind x ZeRO stage x signal x moment, by hand
 	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py
 
-bench: .venv/dev  ## ratios in one run: tags against seqeval 0.0.12, reading against a bare loop, bootstrap against loops
+bench: .venv/dev  ## ratios in one run, against what people use: tags, metric files, bootstrap, evaluation, mining, start-up
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/seqeval seqeval==0.0.12
 	$(BIN)/python tests/bench/tagging.py .venv/seqeval
 	$(BIN)/python tests/bench/reading.py
 	$(BIN)/python tests/bench/bootstrap.py
+	$(BIN)/python tests/bench/evaluation.py
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/faiss faiss-cpu==1.15.1
+	$(BIN)/python tests/bench/mining.py .venv/faiss
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/trainer accelerate==1.15.0
+	$(BIN)/python tests/bench/startup.py .venv/trainer
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

@@ -126,9 +126,7 @@ def _compare(rows: _Side, columns: _Side, block: int | None, device: str) -> Non
         columns.take(others, places, cosines)
 
 
-def _find_near(
-    rows: _Side, columns: _Side, block: int | None, device: str
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _find_near(rows: _Side, columns: _Side, block: int | None, device: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of distinct vectors that come near the best that either of the two has, each pair once."""
     import torch  # not needed by those who only score stored predictions
 
@@ -166,8 +164,8 @@ def _full_precision() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Runs:
-    """A block of products [B, M], of each row (`dim` 1) or each column (0) in runs of `width`; `tops` are the largest of
-    each run, [B, runs] or [runs, M]."""
+    """A block of products [B, M], of each row (`dim` 1) or each column (0) in runs of `width`; `tops` are the largest
+    of each run, [B, runs] or [runs, M]."""
 
     products: torch.Tensor
     dim: int
@@ -194,7 +192,7 @@ class Runs:
         return self.tops.topk(k, dim=self.dim).values.select(self.dim, k - 1)
 
     def search(self, bounds: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """(rows, columns) of the products that reach the bound of their row or column, in the runs whose largest does."""
+        """(rows, columns) of the products that reach the bound of their row or column; other runs are not read."""
         import torch
 
         found = (self.tops >= bounds.unsqueeze(self.dim)).nonzero()
@@ -233,7 +231,8 @@ def _measure_cosines(rows: _Side, columns: _Side, places: np.ndarray, others: np
 def group_equal(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The number of each row's distinct vector, int64 [N], and where each distinct one stands first [distinct]."""
     known: dict[bytes, int] = {}
-    group, first = np.empty(len(vectors), dtype=np.int64), []
+    first: list[int] = []
+    group = np.empty(len(vectors), dtype=np.int64)
     for place, vector in enumerate(vectors):
         digest = hashlib.blake2b(vector.tobytes(), digest_size=16).digest()
         group[place] = number = known.setdefault(digest, len(first))

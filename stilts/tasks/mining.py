@@ -106,9 +106,7 @@ def list_gold(examples: pa.Table) -> list[tuple[str, str]]:
     return list(dict.fromkeys((name, partner) for name, partners in rows for partner in partners or ()))
 
 
-def mine(
-    foreign: np.ndarray, english: np.ndarray, device: str = "cpu"
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mine(foreign: np.ndarray, english: np.ndarray, device: str = "cpu") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of distinct sentences: rows of `foreign` and of `english` (embeddings), scores, highest score first.
 
     Of equal scores the pair found from the foreign side comes first, then the one with the lower row.

@@ -99,24 +99,23 @@ def test_pairs_that_all_come_near_are_listed_in_parts(monkeypatch: pytest.Monkey
 
 def test_a_process_that_allows_tf32_gets_full_products(monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting is switched off for the products alone."""
+    seen: list[str] = []
+
+    def multiply(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.get_float32_matmul_precision())
+        return torch.matmul(one, other)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", multiply)
     torch.set_float32_matmul_precision("medium")
     try:
-        seen: list[str] = []
-        
-        monkeypatch.setattr(
-            torch.Tensor,
-            "__matmul__",
-            lambda one, other: (seen.append(torch.get_float32_matmul_precision()), torch.matmul(one, other))[1],
-        )
         find_neighbours(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), 1)
         assert seen == ["highest"] and torch.get_float32_matmul_precision() == "medium"
-
     finally:
         torch.set_float32_matmul_precision("highest")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason=GPU_REASON)
-def test_a_gpu_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_finds_the_same() -> None:
     rng = np.random.default_rng(0)
     first = rng.normal(size=(700, 64)).astype(np.float32)
     second = (first[rng.integers(700, size=900)] + rng.choice([0, 1e-7, 1e-2], size=(900, 1))).astype(np.float32)
