@@ -74,6 +74,7 @@ def score_target(
     return scores
 
 
+@torch.inference_mode()
 def _predict_with_head(
     model: Path, data: Prepared, names: Sequence[str], training: str, device: torch.device
 ) -> Tables:
@@ -85,6 +86,7 @@ def _predict_with_head(
     return {one.name: decode(one, data.examples(one.name), outputs[one.name]) for one in opened}
 
 
+@torch.inference_mode()
 def _predict_layers(
     model: Path, data: Prepared, names: Sequence[str], folder: RunFolder, device: torch.device, layers: Sequence[int]
 ) -> list[Tables]:
