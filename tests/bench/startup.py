@@ -146,8 +146,10 @@ def main(trainer: str) -> None:
     best = {way: [min(column) for column in zip(*runs, strict=True)] for way, runs in found.items()}
     print("from process start to the first update done")
     for way, (seconds, processor) in best.items():
-        ratio = best["trainer"][0] / seconds
-        print(f"  {way:8} {seconds:6.2f} s, {processor:5.2f} processor seconds; {ratio:.2f} times the Trainer's speed")
+        ratio = best["trainer"][1] / processor
+        print(
+            f"  {way:8} {seconds:6.2f} s, {processor:5.2f} processor seconds; the Trainer takes {ratio:.2f} times those"
+        )
     print("imports of a job by stage, processor seconds")
     for stage in LIBRARIES:
         runs = [ask(trainer, "import", stage) for _ in range(2)]
