@@ -22,7 +22,7 @@ test: .venv/dev  ## every test, with a real Slurm where this machine may start o
 torture: .venv/dev  ## every kill that `test` takes a choice of: stage kind x ZeRO stage x signal x moment, by hand
 	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py
 
-bench: .venv/dev  ## ratios in one run: tags against seqeval, reading and bootstrap against loops, all tables, launching against others
+bench: .venv/dev  ## ratios in one run, against what people use: scoring, tables, bootstrap, launching, evaluation, training
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/seqeval seqeval==0.0.12
 	$(BIN)/python tests/bench/tagging.py .venv/seqeval
 	$(BIN)/python tests/bench/reading.py
@@ -31,6 +31,11 @@ bench: .venv/dev  ## ratios in one run: tags against seqeval, reading and bootst
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/launchers dora-search==0.1.13 exca==0.6.0 \
 	  treetable==0.2.6 retrying==1.4.2 omegaconf==2.3.0 antlr4-python3-runtime==4.9.3
 	$(BIN)/python tests/bench/launching.py .venv/launchers
+	$(BIN)/python tests/bench/evaluation.py
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/faiss faiss-cpu==1.15.1
+	$(BIN)/python tests/bench/mining.py .venv/faiss
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv/trainer accelerate==1.15.0
+	$(BIN)/python tests/bench/startup.py .venv/trainer
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

@@ -39,6 +39,7 @@ from jobs.interruption import (  # noqa: E402
     slurm_job,
     wait_for_outcome,
 )
+from jobs.libraries import LIBRARIES, import_libraries  # noqa: E402
 from jobs.memory import halve_budget  # noqa: E402
 from jobs.pack import read_pack  # noqa: E402
 from jobs.ranks import Place, count_gpus  # noqa: E402
@@ -197,6 +198,7 @@ def compute(run: Run, folder: RunFolder, attempt: Attempt, place: Place, stop: S
     # On NFS a library that is still open leaves .nfs files behind; that must not fail a finished run.
     with tempfile.TemporaryDirectory(prefix="stilts-", dir=scratch_folder(), ignore_cleanup_errors=True) as caches:
         set_environment(Path(caches), run.stage)
+        import_libraries(*LIBRARIES[run.stage])
         from jobs.stages import run_stage
 
         heartbeat = Heartbeat(folder.path, place.rank, run.infra.get("report_to", ()))

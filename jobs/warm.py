@@ -1,9 +1,9 @@
 """Imports paid once: a process that has imported the heavy libraries and forks one process for each run.
 
 Importing torch, transformers and deepspeed takes about 5 s, as long as a small run. The local pool starts one such
-server and sends it a JSON line for each run; the answer lines are `{"pid": ...}` when a run has started and
-`{"pid": ..., "code": ...}` when it has ended. The server itself never computes: no thread pool and no device
-exists in it that a fork could break (pyarrow, which starts a thread on import, is left to the runs).
+server, which says `{"ready": ...}` when it has imported. It is sent a JSON line for each run; the answer lines are
+`{"pid": ...}` when a run has started and `{"pid": ..., "code": ...}` when it has ended. The server itself never
+computes: no thread and no device exists in it that a fork could break.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import sys
-import threading
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -22,6 +21,7 @@ from typing import Any
 _here = Path(__file__).resolve().parent
 sys.path[:] = [str(_here.parent), *(path for path in sys.path if path != str(_here))]
 
+from jobs.libraries import LIBRARIES, import_libraries  # noqa: E402
 from jobs.run import die_with_parent, execute  # noqa: E402
 
 
@@ -30,7 +30,8 @@ def main() -> int:
     die_with_parent(int(sys.argv[1]))
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
         os.environ[name] = "1"
-    import_libraries()
+    warm_up()
+    say(ready=os.getpid())
     wake, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
@@ -52,17 +53,22 @@ def main() -> int:
                 say(pid=start(json.loads(line)))
 
 
-def import_libraries() -> None:
-    """What a training imports, and nothing that starts a thread."""
-    import deepspeed  # noqa: F401
-    import safetensors.torch  # noqa: F401
-    import tokenizers  # noqa: F401
+def warm_up() -> None:
+    """What the runs import, and nothing that starts a thread or a device."""
+    # Read on import: the allocator of pyarrow and the matrix products of numpy and scipy start threads else, and
+    # DeepSpeed looks for devices.
+    os.environ.update(JE_ARROW_MALLOC_CONF="background_thread:false", OPENBLAS_NUM_THREADS="1", DS_ACCELERATOR="cpu")
+    # pyarrow imports pandas as soon as it makes an array, and its `dataset` to read a file.
+    import_libraries(
+        "deepspeed", "pandas", "pyarrow.dataset", *(name for names in LIBRARIES.values() for name in names)
+    )
     import torch
-    import transformers.modeling_utils
-    import transformers.models.xlm_roberta.modeling_xlm_roberta  # noqa: F401
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 
+    get_checkpoint_conversion_mapping("xlm-roberta")  # compiles a thousand regular expressions, once in a process
     assert not torch.cuda.is_initialized(), "a CUDA context does not survive a fork"
-    assert threading.active_count() == 1, "only a single-threaded process may fork"
+    threads = os.listdir("/proc/self/task")
+    assert len(threads) == 1, f"only a single-threaded process may fork; this one has {len(threads)} threads"
 
 
 def start(order: dict[str, Any]) -> int:
@@ -76,6 +82,7 @@ def start(order: dict[str, Any]) -> int:
         os.setsid()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        leave_server()
         os.environ.update(order["environment"])
         die_with_parent(server)
         import torch
@@ -89,6 +96,14 @@ def start(order: dict[str, Any]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def leave_server() -> None:
+    """A run reads no orders, and what it prints before it has its log goes to the server's, not to the launcher."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(2, 1)
+    os.closerange(3, 64)  # the pipe that wakes the server, and the null device
 
 
 def reap() -> None:

@@ -43,6 +43,7 @@ class Pool:
     outcome: dict[str, str] = field(default_factory=dict)
     server: Server | None = None
     _wanted: frozenset[str] = frozenset()
+    _computing: bool = False
 
     @property
     def server_log(self) -> Path:
@@ -53,6 +54,9 @@ class Pool:
         """Run everything; `tick` is called all the time to show progress. KeyboardInterrupt stops all workers."""
         waiting, self._wanted = list(self.wanted), frozenset(self.wanted)
         try:
+            self._computing = any(map(self._computes, waiting))
+            if any(map(self._forks, waiting)):
+                self._warm()  # it imports while the first runs fetch
             while waiting or self.running:
                 waiting = self._skip_hopeless(self._collect() + waiting)
                 self._start_ready(waiting)
@@ -89,6 +93,8 @@ class Pool:
         for run_id in ready:
             if len(self.running) == self.workers:
                 return
+            if self._forks(run_id) and not self._warm():
+                continue
             cores, gpu = 1, None
             if self._computes(run_id):
                 # Light stages last seconds and are not counted: a long training must not start on half of the
@@ -105,6 +111,21 @@ class Pool:
 
     def _computes(self, run_id: str) -> bool:
         return self.plan.runs[run_id].stage in COMPUTE_STAGES
+
+    def _forks(self, run_id: str) -> bool:
+        """Whether the run's process is a fork of the warm server, which has imported everything.
+
+        Not on GPUs: a fork must not inherit a driver that an import has initialised. Nor what fetches: the server's
+        libraries are told that there is no network. Tokenising alone imports too little to be worth a server.
+        """
+        return self._computing and not self.gpus and self.plan.runs[run_id].stage != "fetch"
+
+    def _warm(self) -> bool:
+        """Have a warm server; whether it can answer at once. One that died in the middle of its work gets a successor,
+        one that could not even import says so to the run that asks."""
+        if self.server is None or (self.server.gone and self.server.ready):
+            self.server = Server(self.snapshot, worker_environment(self.cores, None), self.server_log)
+        return self.server.ready or self.server.gone
 
     def _ready(self, run_id: str) -> bool:
         """Every run it needs was done before, or has become so in this session."""
@@ -123,13 +144,13 @@ class Pool:
         folder = self.campaign.run(run_id).path.resolve()
         attempt = f"local-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
         environment = worker_environment(cores, gpu)
-        # A fork must not inherit a driver that an import has initialised: on GPUs every run is a process of its own.
-        if not self._computes(run_id) or self.gpus:
+        if not self._forks(run_id):
             return start_process(self.snapshot, folder, attempt, cores, gpu, environment)
-        if self.server is None or self.server.gone:
-            environment_of_all = worker_environment(self.cores, ",".join(self.gpus) or None)
-            self.server = Server(self.snapshot, environment_of_all, self.server_log)
-        return self.server.start(folder, attempt, cores, gpu, environment)
+        assert self.server is not None, "a run is started when the server is warm"
+        worker = self.server.start(folder, attempt, cores, gpu, environment)
+        if not self.server.ready:
+            self.server = None  # the next run tries another one
+        return worker
 
     def stop(self) -> None:
         """SIGTERM to every worker, SIGKILL after a grace; returns when none is left."""
@@ -160,7 +181,8 @@ def worker_environment(cores: int, gpu: str | None) -> dict[str, str]:
     environment = {
         key: value for key, value in os.environ.items() if key not in dropped and not key.startswith("SLURM_")
     }
-    environment.update(OMP_NUM_THREADS=str(cores), PYTHONDONTWRITEBYTECODE="1")
+    # A thread that waits for another one must not keep a core from the other runs.
+    environment.update(OMP_NUM_THREADS=str(cores), OMP_WAIT_POLICY="PASSIVE", PYTHONDONTWRITEBYTECODE="1")
     environment["CUDA_VISIBLE_DEVICES"] = gpu or ""
     if not gpu:
         # Without a GPU nothing is compiled, and importing the compiler costs seconds. Read on import.

@@ -1,4 +1,4 @@
-"""Processes of the local pool: a plain one for a light stage, a fork of the warm server for what computes."""
+"""Processes of the local pool: forks of the warm server, and plain ones for what may not be forked."""
 
 from __future__ import annotations
 
@@ -89,6 +89,7 @@ class Server:
     snapshot: Path
     environment: Mapping[str, str]
     log: Path
+    ready: bool = False  # it has imported; until then nobody needs to wait for it
     codes: dict[int, int] = field(default_factory=dict)
     _started: queue.Queue[int] = field(default_factory=queue.Queue)
 
@@ -152,7 +153,9 @@ class Server:
                 continue  # a library printed something while it was imported
             if not isinstance(said, dict):
                 continue
-            if "code" in said:
+            if "ready" in said:
+                self.ready = True
+            elif "code" in said:
                 self.codes[said["pid"]] = said["code"]
             else:
                 self._started.put(said["pid"])

@@ -54,6 +54,7 @@ class Embedder(nn.Module):
         return {"embeddings": torch.stack(means, dim=1)}
 
 
+@torch.inference_mode()
 def predict(
     model: Path,
     prepared: Path,
@@ -100,7 +101,7 @@ def default_layer(depth: int) -> int:
     return round(RETRIEVAL_DEPTH * depth)
 
 
-@torch.no_grad()  # not inference_mode: under ZeRO stage 3 what it gathers would be of no use to a training
+@torch.no_grad()  # inference_mode is for those who load a model to score it: what ZeRO gathers must serve a training
 def run_model(
     network: nn.Module,
     sets: Sequence[PreparedSet],

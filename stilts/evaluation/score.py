@@ -74,6 +74,7 @@ def score_target(
     return scores
 
 
+@torch.inference_mode()
 def _predict_with_head(
     model: Path, data: Prepared, names: Sequence[str], training: str, device: torch.device
 ) -> Tables:
@@ -85,6 +86,7 @@ def _predict_with_head(
     return {one.name: decode(one, data.examples(one.name), outputs[one.name]) for one in opened}
 
 
+@torch.inference_mode()
 def _predict_layers(
     model: Path, data: Prepared, names: Sequence[str], folder: RunFolder, device: torch.device, layers: Sequence[int]
 ) -> list[Tables]:
@@ -99,7 +101,7 @@ def _predict_layers(
         opened, examples = data.open(name), data.examples(name)
         outputs = run_model(network, [opened], pad_id, device, MAX_TOKENS[device.type], folder.path)[name]
         decoded = {
-            layer: decode(opened, examples, {"embeddings": outputs["embeddings"][:, column]})
+            layer: decode(opened, examples, {"embeddings": outputs["embeddings"][:, column]}, str(device))
             for layer, column in columns.items()
         }
         for tables, layer in zip(made, layers, strict=True):

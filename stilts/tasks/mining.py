@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from stilts.data.examples import Line
 from stilts.data.prepared import PreparedSet
 from stilts.evaluation.metrics import f1_score
-from stilts.evaluation.neighbours import find_neighbours
+from stilts.evaluation.neighbours import match_sides
 from stilts.evaluation.thresholds import find_pair_threshold
 from stilts.tasks.columns import NotScored, choose, put_columns, take_scored
 from stilts.tasks.encoding import Encoded, EncodeSettings, check_finite, encode_texts
@@ -55,17 +55,20 @@ def tabulate(examples: Sequence[Line]) -> pa.Table:
     )
 
 
-def decode(prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.ndarray]) -> pa.Table:
+def decode(
+    prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.ndarray], device: str = "cpu"
+) -> pa.Table:
     """`outputs`: "embeddings" float32 [N, H]. Columns language, foreign_id, english_id, score, gold.
 
     One row a mined pair, highest score first; then one row a gold pair that was not mined, with a null score. Gold is
-    null in a set without labels.
+    null in a set without labels. The search runs on `device`; what it finds does not depend on it.
     """
     embeddings = check_finite(prepared.name, outputs["embeddings"], len(prepared))
     ids, numbers, english = (np.asarray(examples[name]) for name in ("id", "sentence", "english"))
     sides = [np.flatnonzero(english == side) for side in (False, True)]
     sentences = [merge_equal(numbers[side]) for side in sides]
-    mined = mine(*(embeddings[side[firsts]] for side, (firsts, _) in zip(sides, sentences, strict=True)))
+    vectors = [embeddings[side[firsts]] for side, (firsts, _) in zip(sides, sentences, strict=True)]
+    mined = mine(vectors[0], vectors[1], device)
     pairs: dict[tuple[str, str], float | None] = {}
     for foreign, other, value in zip(*mined, strict=True):
         places = [
@@ -103,15 +106,14 @@ def list_gold(examples: pa.Table) -> list[tuple[str, str]]:
     return list(dict.fromkeys((name, partner) for name, partners in rows for partner in partners or ()))
 
 
-def mine(foreign: np.ndarray, english: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def mine(foreign: np.ndarray, english: np.ndarray, device: str = "cpu") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of distinct sentences: rows of `foreign` and of `english` (embeddings), scores, highest score first.
 
     Of equal scores the pair found from the foreign side comes first, then the one with the lower row.
     """
     if not len(foreign) or not len(english):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
-    forth, forth_cosines = find_neighbours(foreign, english, NEIGHBOURS)
-    back, back_cosines = find_neighbours(english, foreign, NEIGHBOURS)
+    (forth, forth_cosines), (back, back_cosines) = match_sides(foreign, english, NEIGHBOURS, device=device)
     means, english_means = forth_cosines.mean(axis=1), back_cosines.mean(axis=1)
     forth_best, forth_scores = choose_best(forth, score_margins(forth_cosines, means, english_means[forth]))
     back_best, back_scores = choose_best(back, score_margins(back_cosines, english_means, means[back]))

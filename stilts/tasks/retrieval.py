@@ -35,10 +35,15 @@ def tabulate(examples: Sequence[Translation]) -> pa.Table:
     return pa.table({"id": [row.id for row in examples], "gold": golds})
 
 
-def decode(prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.ndarray]) -> pa.Table:
-    """`outputs`: "embeddings" float32 [2N, H]. Columns language, id, gold, prediction, score (cosine)."""
+def decode(
+    prepared: PreparedSet, examples: pa.Table, outputs: Mapping[str, np.ndarray], device: str = "cpu"
+) -> pa.Table:
+    """`outputs`: "embeddings" float32 [2N, H]. Columns language, id, gold, prediction, score (cosine).
+
+    The search runs on `device`; what it finds does not depend on it.
+    """
     embeddings = check_finite(prepared.name, outputs["embeddings"], 2 * len(prepared))
-    nearest, cosines = find_neighbours(embeddings[: len(prepared)], embeddings[len(prepared) :], k=1)
+    nearest, cosines = find_neighbours(embeddings[: len(prepared)], embeddings[len(prepared) :], 1, device=device)
     return pa.table(
         {
             "language": [prepared.language] * len(prepared),

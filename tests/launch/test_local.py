@@ -20,7 +20,7 @@ import pytest
 
 from stilts.runs import RunFolder, read_json
 from tests.launch.conftest import LOCAL, ONE_THREAD, TOTAL, make
-from tests.support.campaigns import Study, cone
+from tests.support.campaigns import Study, cone, merge
 from tests.support.processes import PROC, ProcessId
 
 
@@ -287,6 +287,30 @@ def test_a_worker_that_is_killed_fails_alone(copied: Study) -> None:
     assert states[encoder] == "cancelled"
     assert [states[run_id] for run_id in states if "-mnli-s1" in run_id and run_id != encoder] == ["blocked", "blocked"]
     assert states[retrieval] == "done"
+
+
+def test_a_server_that_is_killed_takes_its_run_along_and_has_a_successor(copied: Study) -> None:
+    """What the kernel may choose when memory runs out: the next run is a fork of a new server."""
+    axes = {"intermediate": ["none", "mnli", "squad1"]}
+    grid = merge(copied.grid, {"axes": axes, "intermediate": {"epochs": 20_000}})
+    study = Study(copied.folder, grid, (*LOCAL, "--workers", "1"), ONE_THREAD)
+    launch = Launch(study)
+    first, second = (study.find(f"intermediate-{task}-s1") for task in ("mnli", "squad1"))
+    launch.wait_for(lambda study: any((study.root / name / "losses.jsonl").exists() for name in (first, second)))
+    if (study.root / second / "losses.jsonl").exists():
+        first, second = second, first
+    (attempt,) = attempts(study, first)
+    run = (read_json(attempt / "attempt.json") or {})["pid"]
+    server = int((PROC / str(run) / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    assert server != launch.process.pid
+    os.kill(server, signal.SIGKILL)
+    launch.wait_for(lambda study: (study.root / second / "losses.jsonl").exists())
+    assert ProcessId.find(run) is None
+    code, output = launch.end(signal.SIGINT)
+    assert code == 130 and "Traceback" not in output
+    found = study.status()
+    assert "ended without an outcome" in found[first]["reason"] and "SIGTERM" in found[second]["reason"]
+    assert_nobody_left(study)
 
 
 # ---- failing
