@@ -1,0 +1,93 @@
+"""Whole passes as CUDA graphs: some two thousand kernels of a small batch cost the CPU one launch.
+
+A graph reads its batch from fixed memory and adds its gradients to DeepSpeed's flat fp32 buffers, as DeepSpeed does
+after its own backward passes of bf16 at stage 1. Dropout follows torch's generator as without a graph: what a pass
+draws depends on the seed that was set before it alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stilts.training.batches import MicroBatch, flatten, split_flat
+
+# Larger rows keep the GPU busy without a graph, whose memory they would fill.
+MOST_TOKENS = 16_384
+MOST_GRAPHS = 48
+
+
+@dataclass(frozen=True)
+class _Graph:
+    graph: torch.cuda.CUDAGraph
+    flat: Tensor
+    loss: Tensor
+
+    def replay(self, part: MicroBatch) -> Tensor:
+        self.flat.copy_(flatten(part.arrays), non_blocking=True)
+        self.graph.replay()
+        return self.loss
+
+
+class Graphs:
+    """One graph for each task and size of row, made when the size comes for the second time: the first pass goes
+    kernel by kernel, in which libraries load what they need. All graphs share their memory: no two run at once, and
+    nothing of one is read after another has run but its loss."""
+
+    def __init__(self, engine: Any) -> None:
+        self.module = engine.module
+        optimizer = engine.optimizer
+        self.parameters = [p for group in optimizer.bf16_groups for p in group]
+        self.sums = [total for group in optimizer.fp32_groups_gradients for total in group]
+        self.factor = torch.zeros((), device=self.parameters[0].device)
+        self.pool = torch.cuda.graph_pool_handle()
+        self.enabled = True
+        self._seen: set[Any] = set()
+        self._graphs: dict[Any, _Graph] = {}
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def takes(self, task: str, part: MicroBatch) -> bool:
+        """Whether there is a graph for this pass, made now if it is time for it."""
+        key = _key(task, part)
+        if key in self._graphs:
+            return True
+        if not self.enabled or part.tokens > MOST_TOKENS or len(self) == MOST_GRAPHS:
+            return False
+        if key not in self._seen:
+            self._seen.add(key)
+            return False
+        try:
+            self._graphs[key] = self._capture(task, part)
+        except RuntimeError as error:  # out of memory, too
+            print(f"no CUDA graphs from here on: {error}", flush=True)
+            self.enabled = False
+            torch.cuda.empty_cache()
+        return self.enabled
+
+    def run(self, task: str, part: MicroBatch, factor: float) -> Tensor:
+        """Add the gradient of the sum of the losses times `factor`; returns that sum, valid until the next pass."""
+        self.factor.fill_(factor)
+        return self._graphs[_key(task, part)].replay(part)
+
+    def _capture(self, task: str, part: MicroBatch) -> _Graph:
+        flat = flatten(part.arrays).to(self.factor.device)
+        batch = split_flat(flat, part.arrays)
+        graph = torch.cuda.CUDAGraph()
+        # The mode: other threads (NCCL's, the pinned memory's) may talk to the driver meanwhile.
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            loss, _ = self.module(task, batch)
+            gradients = torch.autograd.grad(loss * self.factor, self.parameters, allow_unused=True)
+            for total, gradient in zip(self.sums, gradients, strict=True):
+                if gradient is not None:
+                    total.add_(gradient.view(-1))
+            loss = loss.detach()
+        return _Graph(graph, flat, loss)
+
+
+def _key(task: str, part: MicroBatch) -> Any:
+    return task, tuple(values.shape for values in part.arrays.values())
