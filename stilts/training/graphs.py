@@ -84,7 +84,7 @@ class Graphs:
             gradients = torch.autograd.grad(loss * self.factor, self.parameters, allow_unused=True)
             for total, gradient in zip(self.sums, gradients, strict=True):
                 if gradient is not None:
-                    total.add_(gradient.view(-1))
+                    total.add_(gradient.reshape(-1))
             loss = loss.detach()
         return _Graph(graph, flat, loss)
 
