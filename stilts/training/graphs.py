@@ -48,7 +48,9 @@ class Graphs:
         self._seen: set[Any] = set()
         self._graphs: dict[Any, _Graph] = {}
 
-    def __len__(self) -> int:
+    @property
+    def count(self) -> int:
+        """Graphs that were made."""
         return len(self._graphs)
 
     def takes(self, task: str, part: MicroBatch) -> bool:
@@ -56,7 +58,7 @@ class Graphs:
         key = _key(task, part)
         if key in self._graphs:
             return True
-        if not self.enabled or part.tokens > MOST_TOKENS or len(self) == MOST_GRAPHS:
+        if not self.enabled or part.tokens > MOST_TOKENS or self.count >= MOST_GRAPHS:
             return False
         if key not in self._seen:
             self._seen.add(key)

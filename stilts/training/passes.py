@@ -38,7 +38,7 @@ class Passes:
 
     @property
     def graphs(self) -> int:
-        return len(self._graphed) if self._graphed else 0
+        return self._graphed.count if self._graphed else 0
 
     @property
     def attention(self) -> str:

@@ -1,9 +1,9 @@
 """Training on one GPU against the Trainer of transformers: XLM-R Large of random weights, no download, no checkpoint.
 
-python3 tests/bench/gpu.py OUT [--smoke] [--tiny]
+python3 tests/bench/gpu.py OUT [--parts PART ...] [--tiny]
 
-Writes OUT/gpu.json after each part and OUT/gpu.md at the end. `--smoke`: the checks and two short rows; `--tiny`: a
-small encoder, on whatever device there is, to try the program itself.
+Writes OUT/gpu.json after each row and OUT/gpu.md at the end; parts that are asked for one by one add to what is there.
+`--tiny`: a small encoder, on whatever device there is, to try the program itself.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from stilts.training.settings import Layout  # noqa: E402
+from stilts.training.world import close_distributed  # noqa: E402
 from tests.bench.measured import Row, run_ours, run_trainer  # noqa: E402
 from tests.bench.synthetic import LARGE, Workload, make_model  # noqa: E402
 
@@ -45,6 +47,15 @@ class Report:
     geometry: dict[str, int]
     tiny: bool
     values: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: Path, tiny: bool) -> Report:
+        """The report in a folder, with what is there already."""
+        folder.mkdir(parents=True, exist_ok=True)
+        known = folder / "gpu.json"
+        device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        values = json.loads(known.read_text()) if known.exists() else {}
+        return cls(folder, device, TINY if tiny else LARGE, tiny, values)
 
     def add(self, name: str, value: Any) -> None:
         self.values[name] = value
@@ -124,8 +135,9 @@ def check_attention(report: Report) -> dict[str, float]:
     grads, outputs = [], []
     for device, dtype in ((torch.device("cpu"), torch.float32), (report.device, torch.bfloat16)):
         states = [x.to(device, dtype).requires_grad_() for x in draw.to(torch.bfloat16).float()]
+        q, k, v = states
         out, _ = attend(
-            torch.nn.Identity(), *states, None, 0.0, 0.125, cu_seq_lens_q=bounds.to(device), max_length_q=129
+            torch.nn.Identity(), q, k, v, None, 0.0, 0.125, cu_seq_lens_q=bounds.to(device), max_length_q=129
         )
         (out.float() ** 2).sum().backward()
         outputs.append(out.detach().float().cpu())
@@ -146,7 +158,7 @@ def check_attention(report: Report) -> dict[str, float]:
 def check_graphs(report: Report) -> dict[str, Any]:
     """The same training, dropout included, kernel by kernel and as CUDA graphs."""
     work = report.draw("mnli", 32, 30)
-    eager = run_ours("eager", work, report.device, Layout(), without_graphs=True)
+    eager = run_ours("eager", work, report.device, Layout(), graphs=False)
     graphed = run_ours("graphs", work, report.device, Layout())
     return {
         "graphs": graphed.facts["graphs"],
@@ -178,54 +190,75 @@ def _mean(a: list[float], b: list[float]) -> float:
     return sum(abs(x - y) for x, y in zip(a, b, strict=False)) / max(len(a), 1)
 
 
-def profile(report: Report, mix: str, batch_size: int) -> str:
-    """Where an update's time goes on the GPU, by kernel."""
-    from torch.profiler import ProfilerActivity
-    from torch.profiler import profile as record
-
-    work = report.draw(mix, batch_size, 40)
-    with record(activities=[ProfilerActivity.CUDA]) as found:
-        run_ours("profiled", work, report.device, Layout())
-    table = found.key_averages().table(sort_by="self_cuda_time_total", row_limit=28, max_name_column_width=70)
-    (report.folder / f"profile-{mix}-{batch_size}.txt").write_text(table)
-    return "written"
-
-
-# Name of a workload: mix, effective batch, updates of the Trainer's rows, of ours.
+# Name of a workload: mix, effective batch, updates of the Trainer's rows (0: none), of ours.
 ROWS = {
-    "mnli 32": ("mnli", 32, 60, 240),
-    "mnli 24": ("mnli", 24, 60, 240),
-    "squad 16": ("squad", 16, 60, 150),
-    "squad 32": ("squad", 32, 40, 90),
-    "squad 64": ("squad", 64, 30, 60),
+    "mnli 32": ("mnli", 32, 36, 240),
+    "mnli 24": ("mnli", 24, 36, 240),
+    "squad 16": ("squad", 16, 36, 150),
+    "squad 32": ("squad", 32, 36, 100),
+    "squad 64": ("squad", 64, 24, 60),
+    "squad 128": ("squad", 128, 0, 36),
 }
-STRATEGIES = ("sequential", "group_by_length")
+TWICE = ("mnli 32", "squad 16")
+
+
+def run_checks(report: Report) -> None:
+    report.attempt("ceilings", lambda: measure_ceilings(report))
+    report.attempt("attention", lambda: check_attention(report))
 
 
 def run_stock_rows(report: Report) -> None:
     for name, (mix, batch, updates, _) in ROWS.items():
-        for strategy in STRATEGIES if name in ("mnli 32", "squad 16") else STRATEGIES[:1]:
+        strategies = ("sequential", "group_by_length") if name in TWICE else ("sequential",)
+        for strategy in strategies if updates else ():
             work = report.draw(mix, batch, updates)
-            report.attempt(
-                f"{name} trainer {strategy}", lambda w=work, s=strategy: run_trainer("trainer", w, report.device, s)
-            )
+            report.attempt(f"{name} trainer {strategy}", partial(run_trainer, "trainer", work, report.device, strategy))
     for mix, batch in (("mnli", 32), ("squad", 16)):
         work = dataclasses.replace(report.draw(mix, batch, 50), dropout=0.0)
-        report.attempt(f"losses {mix} trainer", lambda w=work: run_trainer("trainer", w, report.device))
+        report.attempt(f"losses {mix} trainer", partial(run_trainer, "trainer", work, report.device))
 
 
 def run_our_rows(report: Report) -> None:
     for name, (mix, batch, _, updates) in ROWS.items():
-        work = report.draw(mix, batch, updates)
-        report.attempt(f"{name} ours", lambda w=work: run_ours("ours", w, report.device, Layout()))
-    for name in ("mnli 32", "squad 16"):
-        mix, batch, updates, _ = ROWS[name]
-        work = report.draw(mix, batch, updates)
-        plain, padded = Layout(), Layout(packed=False)
-        report.attempt(f"{name} ours, no graphs", lambda w=work, p=plain: run_ours("ours", w, report.device, p, True))
-        report.attempt(f"{name} ours, padded", lambda w=work, p=padded: run_ours("ours", w, report.device, p))
+        run_row(report, f"{name} ours", report.draw(mix, batch, updates), Layout())
+    for name in TWICE:
+        mix, batch, _, updates = ROWS[name]
+        run_row(report, f"{name} ours, no graphs", report.draw(mix, batch, updates // 3), Layout(), graphs=False)
+        run_row(report, f"{name} ours, padded", report.draw(mix, batch, updates // 3), Layout(packed=False))
+
+
+def run_row(report: Report, name: str, work: Workload, layout: Layout, **how: bool) -> None:
+    report.attempt(name, partial(run_ours, "ours", work, report.device, layout, **how))
+
+
+def run_compiled_rows(report: Report) -> None:
+    """An experiment that the product does not use: see RESULTS.md."""
+    for name in ("squad 64", "squad 16", "mnli 32"):
+        mix, batch, _, updates = ROWS[name]
+        run_row(report, f"{name} ours, compiled", report.draw(mix, batch, updates), Layout(), compiled=True)
+
+
+def run_losses(report: Report) -> None:
     report.attempt("losses mnli", lambda: compare_losses(report, "mnli", 32))
     report.attempt("losses squad", lambda: compare_losses(report, "squad", 16))
+
+
+def run_colocated(report: Report) -> None:
+    from tests.bench.colocated import run_together
+
+    report.attempt("colocated", lambda: run_together(COLOCATED, report.folder, report.tiny))
+
+
+# The Trainer first: it takes the process group that our loop leaves for a sign of several processes.
+PARTS = {
+    "checks": run_checks,
+    "stock": run_stock_rows,
+    "graphs": lambda report: report.attempt("graphs", lambda: check_graphs(report)),
+    "ours": run_our_rows,
+    "losses": run_losses,
+    "colocated": run_colocated,
+    "compiled": run_compiled_rows,
+}
 
 
 def flop_per_token(work: Workload) -> float:
@@ -262,38 +295,17 @@ def write_table(report: Report) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=[name for name in PARTS if name != "compiled"])
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    report = Report(options.out, device, TINY if options.tiny else LARGE, options.tiny)
+    report = Report.open(options.out, options.tiny)
     report.attempt("machine", lambda: describe(report))
-    report.attempt("ceilings", lambda: measure_ceilings(report))
-    report.attempt("attention", lambda: check_attention(report))
-    make_model(report.geometry, "pair", 0.1, device)  # the device's own start is no one's first step
-    if options.smoke:
-        run_smoke(report)
-    else:
-        run_stock_rows(report)
-        run_our_rows(report)
-        from tests.bench.colocated import run_together
-
-        report.attempt("colocated", lambda: run_together(COLOCATED, options.out, options.tiny))
-    table = write_table(report)
-    (options.out / "gpu.md").write_text(table)
-    print(table, flush=True)
-
-
-def run_smoke(report: Report) -> None:
-    work = report.draw("mnli", 32, 30)
-    report.attempt("mnli 32 trainer sequential", lambda: run_trainer("trainer", work, report.device))
-    report.attempt("graphs", lambda: check_graphs(report))
-    report.attempt("mnli 32 ours", lambda: run_ours("ours", report.draw("mnli", 32, 150), report.device, Layout()))
-    report.attempt("squad 16 ours", lambda: run_ours("ours", report.draw("squad", 16, 60), report.device, Layout()))
-    if report.device.type == "cuda":
-        report.attempt("profile mnli", lambda: profile(report, "mnli", 32))
-        report.attempt("profile squad", lambda: profile(report, "squad", 16))
+    make_model(report.geometry, "pair", 0.1, report.device)  # the device's own start is no one's first step
+    for name in options.parts:
+        PARTS[name](report)
+        (report.folder / "gpu.md").write_text(write_table(report))
+    print(write_table(report), flush=True)
+    close_distributed()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -60,9 +61,9 @@ class Clock:
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
 
-    def rate(self, work: Workload) -> float:
-        """Real tokens per second after the warm-up (of all updates' mean, where a sampler changes their order)."""
-        return work.tokens(self.warm, self.updates) / (self.times[-1] - self.times[self.warm - 1])
+    def rate(self, tokens: int) -> float:
+        """Per second, of so many real tokens after the warm-up."""
+        return tokens / (self.times[-1] - self.times[self.warm - 1])
 
     def update_ms(self) -> float:
         """Mean over the updates that are counted."""
@@ -80,16 +81,20 @@ class Ticker(Heartbeat):
         self.clock.tick()
 
 
-def run_ours(name: str, work: Workload, device: torch.device, layout: Layout, without_graphs: bool = False) -> Row:
-    """Our loop, from a model in memory."""
+def run_ours(
+    name: str, work: Workload, device: torch.device, layout: Layout, graphs: bool = True, compiled: bool = False
+) -> Row:
+    """Our loop, from a model in memory. `compiled`: every layer by torch.compile, once for all sizes."""
     world = World(rank=0, local_rank=0, size=1, device=device)
     init_distributed(world)
     _reset_peak(device)
     training = work.training(device, layout)
+    for layer in training.model.encoder.encoder.layer if compiled else ():
+        layer.compile(dynamic=True)
     clock = Clock(device, work.updates)
     with tempfile.TemporaryDirectory() as folder:
         ticker = Ticker(Path(folder), clock)
-        with _graphs_off(without_graphs):
+        with _limit_graphs(None if graphs else 0):
             _, facts = optimise(training, world, ticker)
         losses = [json.loads(line)["loss"] for line in ticker.losses.read_text().splitlines()]
     peak = _peak_gb(device)
@@ -97,23 +102,20 @@ def run_ours(name: str, work: Workload, device: torch.device, layout: Layout, wi
     _free(device)
     first = clock.times[0] - clock.began
     facts.pop("dev")
-    return Row(name, clock.rate(work), facts["pad_share"], peak, first, clock.update_ms(), losses, facts)
+    rate = clock.rate(work.tokens(clock.warm, work.updates))
+    return Row(name, rate, facts["pad_share"], peak, first, clock.update_ms(), losses, facts)
 
 
-class _graphs_off:  # noqa: N801 - reads as what it does
-    def __init__(self, off: bool) -> None:
-        self.off = off
+@contextlib.contextmanager
+def _limit_graphs(most: int | None) -> Iterator[None]:
+    from stilts.training import graphs
 
-    def __enter__(self) -> None:
-        from stilts.training import graphs
-
-        self.before = graphs.MOST_GRAPHS
-        graphs.MOST_GRAPHS = 0 if self.off else self.before
-
-    def __exit__(self, *_: object) -> None:
-        from stilts.training import graphs
-
-        graphs.MOST_GRAPHS = self.before
+    before = graphs.MOST_GRAPHS
+    graphs.MOST_GRAPHS = before if most is None else most
+    try:
+        yield
+    finally:
+        graphs.MOST_GRAPHS = before
 
 
 def run_trainer(name: str, work: Workload, device: torch.device, strategy: str = "sequential") -> Row:
@@ -125,14 +127,18 @@ def run_trainer(name: str, work: Workload, device: torch.device, strategy: str =
     model = _make_stock(work, device)
     clock = Clock(device, work.updates)
     losses: list[torch.Tensor] = []
+    real: list[torch.Tensor] = []
+    padded: list[int] = []
 
     class Timer(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.tick()
 
     class Listening(Trainer):
-        def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-            loss = super().training_step(*args, **kwargs)
+        def training_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+            real.append(inputs["attention_mask"].sum())
+            padded.append(inputs["attention_mask"].numel())
+            loss = super().training_step(model, inputs, *args, **kwargs)
             losses.append(loss.detach())
             return loss
 
@@ -175,10 +181,12 @@ def run_trainer(name: str, work: Workload, device: torch.device, strategy: str =
         trainer.train()
     peak = _peak_gb(device)
     curve = torch.stack(losses).tolist()
+    tokens = torch.stack(real).tolist()
     del trainer, model
     _free(device)
     first = clock.times[0] - clock.began
-    return Row(name, clock.rate(work), _pads(work), peak, first, clock.update_ms(), curve)
+    rate = clock.rate(sum(tokens[clock.warm :]))
+    return Row(name, rate, 1 - sum(tokens) / sum(padded), peak, first, clock.update_ms(), curve)
 
 
 def _mask_spans(model: Any, inputs: Any) -> torch.Tensor:
@@ -189,7 +197,7 @@ def _mask_spans(model: Any, inputs: Any) -> torch.Tensor:
     for logits, name in ((outputs.start_logits, "start_positions"), (outputs.end_logits, "end_positions")):
         masked = logits.float().masked_fill(pads, torch.finfo(torch.float32).min)
         losses.append(torch.nn.functional.cross_entropy(masked, inputs[name]))
-    return sum(losses) / 2
+    return torch.stack(losses).mean()
 
 
 def _make_rows(work: Workload) -> list[dict[str, Any]]:
@@ -233,12 +241,6 @@ def _make_stock(work: Workload, device: torch.device) -> Any:
     else:
         model.qa_outputs.load_state_dict({name.removeprefix("output."): v for name, v in head.items()})
     return model
-
-
-def _pads(work: Workload) -> float:
-    """Share of pads when each batch of the order is padded to its longest."""
-    lengths = work.training_set.lengths.reshape(work.updates, -1)
-    return 1 - float(lengths.sum() / (lengths.max(axis=1) * lengths.shape[1]).sum())
 
 
 def _reset_peak(device: torch.device) -> None:

@@ -81,7 +81,8 @@ def make_model(geometry: dict[str, int], family: str, dropout: float, device: to
     config = make_config(geometry, dropout)
     config._attn_implementation = "sdpa"
     with device:
-        model = Multitask(XLMRobertaModel(config, add_pooling_layer=False), {"task": HeadSpec(family, LABELS)})
+        encoder = XLMRobertaModel(config, add_pooling_layer=False)
+    model = Multitask(encoder, {"task": HeadSpec(family, LABELS)})
     model.initialise_heads(1)
     return model
 
