@@ -94,5 +94,11 @@ def can_pack(config: PretrainedConfig, precision: str, device: torch.device) -> 
     )
 
 
+def _make_mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
+    """A mask for padded batches alone. transformers would make one of all positions by all positions of a row while a
+    CUDA graph is recorded, by steps that a graph cannot hold."""
+    return None if attention_mask is None else sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+
+
 AttentionInterface.register(PACKED, attend)
-AttentionMaskInterface.register(PACKED, sdpa_mask)
+AttentionMaskInterface.register(PACKED, _make_mask)

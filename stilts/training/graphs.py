@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stilts.training.batches import MicroBatch, flatten, split_flat
+from stilts.training.batches import Batch, MicroBatch, flatten, split_flat
 
 # Larger rows keep the GPU busy without a graph, whose memory they would fill.
 MOST_TOKENS = 16_384
@@ -66,7 +66,7 @@ class Graphs:
         try:
             self._graphs[key] = self._capture(task, part)
         except RuntimeError as error:  # out of memory, too
-            print(f"no CUDA graphs from here on: {error}", flush=True)
+            print(f"no CUDA graphs from here on: {_first_cause(error)}", flush=True)
             self.enabled = False
             torch.cuda.empty_cache()
         return self.enabled
@@ -79,16 +79,35 @@ class Graphs:
     def _capture(self, task: str, part: MicroBatch) -> _Graph:
         flat = flatten(part.arrays).to(self.factor.device)
         batch = split_flat(flat, part.arrays)
+        if not self._graphs:
+            self._rehearse(task, batch)
         graph = torch.cuda.CUDAGraph()
         # The mode: other threads (NCCL's, the pinned memory's) may talk to the driver meanwhile.
         with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-            loss, _ = self.module(task, batch)
-            gradients = torch.autograd.grad(loss * self.factor, self.parameters, allow_unused=True)
-            for total, gradient in zip(self.sums, gradients, strict=True):
-                if gradient is not None:
-                    total.add_(gradient.reshape(-1))
-            loss = loss.detach()
+            loss = self._pass(task, batch)
         return _Graph(graph, flat, loss)
+
+    def _rehearse(self, task: str, batch: Batch) -> None:
+        """A pass that adds zeros, before the first graph: a kernel that is loaded while one is recorded spoils it."""
+        state = torch.cuda.get_rng_state(self.factor.device)
+        self.factor.zero_()
+        self._pass(task, batch)
+        torch.cuda.set_rng_state(state, self.factor.device)
+
+    def _pass(self, task: str, batch: Batch) -> Tensor:
+        loss, _ = self.module(task, batch)
+        gradients = torch.autograd.grad(loss * self.factor, self.parameters, allow_unused=True)
+        for total, gradient in zip(self.sums, gradients, strict=True):
+            if gradient is not None:
+                total.add_(gradient.reshape(-1))
+        return loss.detach()
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What went wrong while a graph was recorded, rather than that it could not be finished."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _key(task: str, part: MicroBatch) -> Any:

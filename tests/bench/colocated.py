@@ -15,7 +15,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-START_LIMIT_S, PHASE_S, WARM_UPDATES, UPDATES, BATCH = 150, 6.0, 60, 6_000, 32
+START_LIMIT_S, PHASE_S, WARM_UPDATES, UPDATES, BATCH = 100, 5.0, 60, 4_000, 32
 
 
 def run_together(counts: tuple[int, ...], folder: Path, tiny: bool) -> dict[str, Any]:

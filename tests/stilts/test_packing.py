@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface
 
 from stilts.data.prepared import Prepared
 from stilts.model.attention import PACKED, attend, can_pack, find_first_position
@@ -95,6 +98,25 @@ def test_the_same_model_still_takes_pads(encoder: Path, tmp_path: Path) -> None:
     model.encoder.set_attn_implementation(PACKED)
     for name, values in model.outputs("span", batch).items():
         torch.testing.assert_close(values, expected[name])
+
+
+def test_packed_rows_have_no_mask(encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when a CUDA graph is recorded, where transformers else makes one of all positions by all."""
+    masks = []
+
+    def look(module: torch.nn.Module, *states: Any, **kwargs: Any) -> Any:
+        masks.append(states[3])
+        return attend(module, *states, **kwargs)
+
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    (batch,) = draw(encoder, "pair", tmp_path, True, Limits(10_000))
+    model = build(encoder, "pair")
+    AttentionInterface.register("looked_at", look)
+    AttentionMaskInterface.register("looked_at", AttentionMaskInterface()[PACKED])
+    model.encoder.set_attn_implementation("looked_at")
+    model("pair", batch)
+    assert masks
+    assert not any(mask is not None for mask in masks)
 
 
 def test_packed_attention_drops_as_much_as_padded() -> None:
