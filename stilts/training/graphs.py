@@ -67,9 +67,17 @@ class Graphs:
             self._graphs[key] = self._capture(task, part)
         except RuntimeError as error:  # out of memory, too
             print(f"no CUDA graphs from here on: {_first_cause(error)}", flush=True)
-            self.enabled = False
-            torch.cuda.empty_cache()
+            self._give_up()
         return self.enabled
+
+    def _give_up(self) -> None:
+        self.enabled = False
+        device = self.factor.device
+        # The generator still takes itself for recorded; a new state, seeded as it was before this pass, is not.
+        state = torch.Generator(device).graphsafe_get_state()
+        torch.cuda.default_generators[device.index].graphsafe_set_state(state)
+        torch.cuda.manual_seed(torch.initial_seed())
+        torch.cuda.empty_cache()
 
     def run(self, task: str, part: MicroBatch, factor: float) -> Tensor:
         """Add the gradient of the sum of the losses times `factor`; returns that sum, valid until the next pass."""
@@ -95,7 +103,8 @@ class Graphs:
         torch.cuda.set_rng_state(state, self.factor.device)
 
     def _pass(self, task: str, batch: Batch) -> Tensor:
-        loss, _ = self.module(task, batch)
+        # Not by way of the hooks that DeepSpeed has put before and after the whole module.
+        loss, _ = self.module.forward(task, batch)
         gradients = torch.autograd.grad(loss * self.factor, self.parameters, allow_unused=True)
         for total, gradient in zip(self.sums, gradients, strict=True):
             if gradient is not None:

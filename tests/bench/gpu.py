@@ -1,9 +1,10 @@
 """Training on one GPU against the Trainer of transformers: XLM-R Large of random weights, no download, no checkpoint.
 
-python3 tests/bench/gpu.py OUT [--parts PART ...] [--tiny]
+python3 tests/bench/gpu.py OUT [--parts PART ...] [--leave-out REGEX] [--limit-s S] [--tiny]
 
-Writes OUT/gpu.json after each row and OUT/gpu.md at the end; parts that are asked for one by one add to what is there.
-`--tiny`: a small encoder, on whatever device there is, to try the program itself.
+Writes OUT/gpu.json after each row and OUT/gpu.md after each part; parts that are asked for one by one add to what is
+there. After `--limit-s` seconds no further row begins. `--tiny`: a small encoder, on whatever device there is, to try
+the program itself.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -31,7 +33,7 @@ import torch  # noqa: E402
 
 from stilts.training.settings import Layout  # noqa: E402
 from stilts.training.world import close_distributed  # noqa: E402
-from tests.bench.measured import Row, run_ours, run_trainer  # noqa: E402
+from tests.bench.measured import Row, compare_passes, run_ours, run_trainer  # noqa: E402
 from tests.bench.synthetic import LARGE, Workload, make_model  # noqa: E402
 
 TINY = {"vocab_size": 500, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -46,16 +48,18 @@ class Report:
     device: torch.device
     geometry: dict[str, int]
     tiny: bool
+    leave_out: str = "$^"
+    limit_s: float = float("inf")
     values: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, tiny: bool) -> Report:
+    def open(cls, folder: Path, tiny: bool, leave_out: str, limit_s: float) -> Report:
         """The report in a folder, with what is there already."""
         folder.mkdir(parents=True, exist_ok=True)
         known = folder / "gpu.json"
         device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
         values = json.loads(known.read_text()) if known.exists() else {}
-        return cls(folder, device, TINY if tiny else LARGE, tiny, values)
+        return cls(folder, device, TINY if tiny else LARGE, tiny, leave_out, limit_s, values)
 
     def add(self, name: str, value: Any) -> None:
         self.values[name] = value
@@ -66,7 +70,10 @@ class Report:
         print(f"[{time.time() - STARTED:5.0f} s] {name}: {shown}", flush=True)
 
     def attempt(self, name: str, work: Callable[[], Any]) -> None:
-        """Go on with the next part where one fails."""
+        """Go on with the next row where one fails."""
+        if re.search(self.leave_out, name) or time.time() - STARTED > self.limit_s:
+            print(f"[{time.time() - STARTED:5.0f} s] {name}: left out", flush=True)
+            return
         try:
             value = work()
             self.add(name, value.record() if isinstance(value, Row) else value)
@@ -155,20 +162,6 @@ def check_attention(report: Report) -> dict[str, float]:
     }
 
 
-def check_graphs(report: Report) -> dict[str, Any]:
-    """The same training, dropout included, kernel by kernel and as CUDA graphs."""
-    work = report.draw("mnli", 32, 30)
-    eager = run_ours("eager", work, report.device, Layout(), graphs=False)
-    graphed = run_ours("graphs", work, report.device, Layout())
-    return {
-        "graphs": graphed.facts["graphs"],
-        "largest_difference": _largest(eager.losses, graphed.losses),
-        "first_losses": [eager.losses[:6], graphed.losses[:6]],
-        "eager_ms": eager.update_ms,
-        "graphs_ms": graphed.update_ms,
-    }
-
-
 def compare_losses(report: Report, mix: str, batch_size: int) -> dict[str, Any]:
     """50 updates without dropout: ours packed, ours padded, ours padded in smaller micro-batches (the noise of bf16),
     and the Trainer, which must have run before (it takes a process group for a sign of several processes)."""
@@ -225,10 +218,14 @@ def run_stock_rows(report: Report) -> None:
 def run_our_rows(report: Report) -> None:
     for name, (mix, batch, _, updates) in ROWS.items():
         run_row(report, f"{name} ours", report.draw(mix, batch, updates), Layout())
+
+
+def run_variants(report: Report) -> None:
+    """What each part of it gains."""
+    run_row(report, "mnli 32 ours, no graphs", report.draw("mnli", 32, 80), Layout(), graphs=False)
     for name in TWICE:
         mix, batch, _, updates = ROWS[name]
         run_row(report, f"{name} ours, padded", report.draw(mix, batch, updates // 3), Layout(packed=False))
-    run_row(report, "mnli 32 ours, no graphs", report.draw("mnli", 32, 80), Layout(), graphs=False)
 
 
 def run_row(report: Report, name: str, work: Workload, layout: Layout, **how: bool) -> None:
@@ -237,7 +234,7 @@ def run_row(report: Report, name: str, work: Workload, layout: Layout, **how: bo
 
 def run_compiled_rows(report: Report) -> None:
     """An experiment that the product does not use: see RESULTS.md."""
-    for name in ("squad 64", "squad 16", "mnli 32"):
+    for name in ("squad 64", "mnli 32"):
         mix, batch, _, updates = ROWS[name]
         run_row(report, f"{name} ours, compiled", report.draw(mix, batch, updates), Layout(), compiled=True)
 
@@ -257,10 +254,11 @@ def run_colocated(report: Report) -> None:
 PARTS = {
     "checks": run_checks,
     "stock": run_stock_rows,
-    "graphs": lambda report: report.attempt("graphs", lambda: check_graphs(report)),
+    "graphs": lambda report: report.attempt("graphs", lambda: compare_passes(report.device)),
     "ours": run_our_rows,
     "losses": run_losses,
     "colocated": run_colocated,
+    "variants": run_variants,
     "compiled": run_compiled_rows,
 }
 
@@ -300,9 +298,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=[name for name in PARTS if name != "compiled"])
+    parser.add_argument("--leave-out", default="$^", help="rows whose names match are not run")
+    parser.add_argument("--limit-s", type=float, default=float("inf"))
     parser.add_argument("--tiny", action="store_true")
     options = parser.parse_args()
-    report = Report.open(options.out, options.tiny)
+    report = Report.open(options.out, options.tiny, options.leave_out, options.limit_s)
     report.attempt("machine", lambda: describe(report))
     make_model(report.geometry, "pair", 0.1, report.device)  # the device's own start is no one's first step
     for name in options.parts:
