@@ -7,11 +7,14 @@ draws depends on the seed that was set before it alone.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from stilts.training.batches import Batch, MicroBatch, flatten, split_flat
 
@@ -38,11 +41,9 @@ class Graphs:
     nothing of one is read after another has run but its loss."""
 
     def __init__(self, engine: Any) -> None:
-        self.module = engine.module
-        optimizer = engine.optimizer
-        self.parameters = [p for group in optimizer.bf16_groups for p in group]
-        self.sums = [total for group in optimizer.fp32_groups_gradients for total in group]
-        self.factor = torch.zeros((), device=self.parameters[0].device)
+        self.module, self.bare = engine.module, _Bare(engine.module)
+        self.sums = find_sums(engine)
+        self.factor = torch.zeros((), device=engine.device)
         self.pool = torch.cuda.graph_pool_handle()
         self.enabled = True
         self._seen: set[Any] = set()
@@ -71,9 +72,13 @@ class Graphs:
         return self.enabled
 
     def _give_up(self) -> None:
+        """Leave everything as it was before a graph that could not be finished."""
         self.enabled = False
+        self._graphs.clear()
         device = self.factor.device
-        # The generator still takes itself for recorded; a new state, seeded as it was before this pass, is not.
+        with contextlib.suppress(RuntimeError):  # where the end of the recording came as far as that
+            torch._C._cuda_endAllocateToPool(device.index, self.pool)
+        # The generator still takes itself for recorded; a new state, seeded as it was before this pass, does not.
         state = torch.Generator(device).graphsafe_get_state()
         torch.cuda.default_generators[device.index].graphsafe_set_state(state)
         torch.cuda.manual_seed(torch.initial_seed())
@@ -89,6 +94,8 @@ class Graphs:
         batch = split_flat(flat, part.arrays)
         if not self._graphs:
             self._rehearse(task, batch)
+        # DeepSpeed's hooks keep what autograd recorded of earlier passes in cycles, and their activations with it.
+        gc.collect()
         graph = torch.cuda.CUDAGraph()
         # The mode: other threads (NCCL's, the pinned memory's) may talk to the driver meanwhile.
         with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
@@ -103,13 +110,35 @@ class Graphs:
         torch.cuda.set_rng_state(state, self.factor.device)
 
     def _pass(self, task: str, batch: Batch) -> Tensor:
-        # Not by way of the hooks that DeepSpeed has put before and after the whole module.
-        loss, _ = self.module.forward(task, batch)
-        gradients = torch.autograd.grad(loss * self.factor, self.parameters, allow_unused=True)
-        for total, gradient in zip(self.sums, gradients, strict=True):
+        # In place of the parameters tensors that share their memory: autograd binds a parameter to the stream on which
+        # it was first used, and waits for that stream, which a recording cannot.
+        weights = {name: p.detach().requires_grad_() for name, p in self.module.named_parameters(prefix="module")}
+        loss, _ = functional_call(self.bare, weights, (task, batch))
+        gradients = torch.autograd.grad(loss * self.factor, list(weights.values()), allow_unused=True)
+        for name, gradient in zip(weights, gradients, strict=True):
             if gradient is not None:
-                total.add_(gradient.reshape(-1))
+                self.sums[name].add_(gradient.reshape(-1))
         return loss.detach()
+
+
+class _Bare(nn.Module):
+    """A module without the hooks that DeepSpeed has put before and after the whole of it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, task: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        loss, terms = self.module.forward(task, batch)
+        return loss, terms
+
+
+def find_sums(engine: Any) -> dict[str, Tensor]:
+    """DeepSpeed's flat fp32 buffer of each parameter's gradient, named as `_Bare` names the parameter."""
+    optimizer = engine.optimizer
+    groups = zip(optimizer.bf16_groups, optimizer.fp32_groups_gradients, strict=True)
+    sums = {id(p): total for group, totals in groups for p, total in zip(group, totals, strict=True)}
+    return {name: sums[id(p)] for name, p in engine.module.named_parameters(prefix="module")}
 
 
 def _first_cause(error: BaseException) -> BaseException:
