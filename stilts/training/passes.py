@@ -62,12 +62,15 @@ class Passes:
         counts = [update.tokens(piece) for mine in pieces for piece in mine]
         return sum(round_tokens(real) if self.packed else padded for real, padded in counts)
 
+    def form(self, update: Update, piece: Piece) -> MicroBatch:
+        """What goes through the model."""
+        part = update.cut(piece)
+        return self._packing.pack(update.task, part) if self._packing else part
+
     def run(self, update: Update, piece: Piece, last: bool) -> Tensor:
         """Add the gradient of a piece; `last` marks the final one of the update. Returns the sum of its losses times
         its weight, detached; valid until the next pass."""
-        part = update.cut(piece)
-        if self._packing:
-            part = self._packing.pack(update.task, part)
+        part = self.form(update, piece)
         if self._graphed and piece.weight and self._graphed.takes(update.task, part):
             self.engine.set_gradient_accumulation_boundary(last)
             return self._graphed.run(update.task, part, self.updater.factor(update.terms))
@@ -98,5 +101,6 @@ def open_passes(training: Training, engine: Any, updater: Updater, world: World)
     first = find_first_position(encoder.config)
     assert first is not None, "asked of encoders that can be packed"
     packing = Packing.of(training.pad_id, first, training.sets, training.plan.batch_sizes)
-    alone = world.device.type == "cuda" and world.size == 1 and not layout.activation_checkpointing
-    return Passes(engine, updater, world, packing, Graphs(engine) if alone and sums_apart(engine) else None)
+    suited = layout.cuda_graphs and not layout.activation_checkpointing and sums_apart(engine)
+    alone = world.device.type == "cuda" and world.size == 1
+    return Passes(engine, updater, world, packing, Graphs(engine) if suited and alone else None)

@@ -45,6 +45,7 @@ class Layout:
     zero_stage: int = 1
     activation_checkpointing: bool = False
     packed: bool | None = None
+    cuda_graphs: bool = True
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -222,7 +222,7 @@ def run_our_rows(report: Report) -> None:
 
 def run_variants(report: Report) -> None:
     """What each part of it gains."""
-    run_row(report, "mnli 32 ours, no graphs", report.draw("mnli", 32, 80), Layout(), graphs=False)
+    run_row(report, "mnli 32 ours, no graphs", report.draw("mnli", 32, 80), Layout(cuda_graphs=False))
     for name in TWICE:
         mix, batch, _, updates = ROWS[name]
         run_row(report, f"{name} ours, padded", report.draw(mix, batch, updates // 3), Layout(packed=False))

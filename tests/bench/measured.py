@@ -84,9 +84,7 @@ class Ticker(Heartbeat):
         self.clock.tick()
 
 
-def run_ours(
-    name: str, work: Workload, device: torch.device, layout: Layout, graphs: bool = True, compiled: bool = False
-) -> Row:
+def run_ours(name: str, work: Workload, device: torch.device, layout: Layout, compiled: bool = False) -> Row:
     """Our loop, from a model in memory. `compiled`: every layer by torch.compile, once for all sizes."""
     world = World(rank=0, local_rank=0, size=1, device=device)
     init_distributed(world)
@@ -97,8 +95,7 @@ def run_ours(
     clock = Clock(device, work.updates)
     with tempfile.TemporaryDirectory() as folder:
         ticker = Ticker(Path(folder), clock)
-        with _limit_graphs(None if graphs else 0):
-            _, facts = optimise(training, world, ticker)
+        _, facts = optimise(training, world, ticker)
         losses = [json.loads(line)["loss"] for line in ticker.losses.read_text().splitlines()]
     peak = _peak_gb(device)
     del training
@@ -114,7 +111,7 @@ def compare_passes(device: torch.device) -> dict[str, Any]:
     cannot be recorded: numbers of graphs, and largest differences from the first."""
     geometry = {"vocab_size": 1_000, "hidden_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
     work = dataclasses.replace(Workload.draw("mnli", 16, 30, geometry, "bf16"), learning_rate=1e-3)
-    eager = run_ours("eager", work, device, Layout(), graphs=False)
+    eager = run_ours("eager", work, device, Layout(cuda_graphs=False))
     graphed = run_ours("graphs", work, device, Layout())
     with _spoiled_graphs():
         spoiled = run_ours("spoiled", work, device, Layout())
@@ -137,14 +134,6 @@ def _spoiled_graphs() -> Iterator[None]:
         return whole(self, task, batch)
 
     with mock.patch.object(Graphs, "_pass", fail):
-        yield
-
-
-@contextlib.contextmanager
-def _limit_graphs(most: int | None) -> Iterator[None]:
-    from stilts.training import graphs
-
-    with mock.patch.object(graphs, "MOST_GRAPHS", graphs.MOST_GRAPHS if most is None else most):
         yield
 
 

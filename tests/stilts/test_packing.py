@@ -139,7 +139,7 @@ def test_trainings_are_the_same_packed_and_padded(encoder: Path, tmp_path: Path)
         "span": {"batch_size": 8},
     }
     data = {
-        task: write_prepared(tmp_path / task, task, encoder, {"train.en": draw_examples(task, 24)}) for task in recipes
+        task: write_prepared(tmp_path / task, task, encoder, {"train.en": draw_examples(task, 12)}) for task in recipes
     }
     curves = {}
     for packed in (False, True):
@@ -152,7 +152,7 @@ def test_trainings_are_the_same_packed_and_padded(encoder: Path, tmp_path: Path)
         assert facts["layout"]["packed"] is packed
         assert facts["attention"] == ("packed, sdpa" if packed else "sdpa")
         curves[packed] = [line.split('"loss":')[1].split(",")[0] for line in heartbeat.losses.read_text().splitlines()]
-    assert len(curves[False]) > 8
+    assert len(curves[False]) > 4
     assert list(map(float, curves[True])) == pytest.approx(list(map(float, curves[False])), abs=2e-4)
 
 
@@ -211,7 +211,7 @@ def test_packed_pieces_share_tokens_evenly(costs: list[int], micro_tokens: int, 
 
 
 @given(st.lists(st.integers(3, 60), min_size=1, max_size=24), st.integers(1, 400), st.integers(0, 200))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 def test_pieces_cost_no_more_than_any_even_cut(lengths: list[int], micro_tokens: int, pass_tokens: int) -> None:
     """The slow twin tries every limit."""
     costs = np.array(sorted(lengths, reverse=True))
