@@ -29,10 +29,12 @@ from tests.bench.synthetic import PAD_ID, Workload
 
 @dataclass
 class Row:
-    """What was measured. `tokens_per_s`: real tokens, of the updates after the first third."""
+    """What was measured. `tokens_per_s`: real tokens, of the updates after the first third; `tokens_per_cpu_s` per
+    second of processor time, which says more than the clock where other programs run beside."""
 
     name: str
     tokens_per_s: float
+    tokens_per_cpu_s: float
     pad_share: float
     peak_gb: float
     first_step_s: float
@@ -52,6 +54,7 @@ class Clock:
     updates: int
     began: float = field(default_factory=time.perf_counter)
     times: list[float] = field(default_factory=list)
+    cpu_times: list[float] = field(default_factory=list)
 
     @property
     def warm(self) -> int:
@@ -63,10 +66,12 @@ class Clock:
         if self.device.type == "cuda" and len(self.times) + 1 in (1, self.warm, self.updates):
             torch.cuda.synchronize()
         self.times.append(time.perf_counter())
+        self.cpu_times.append(time.process_time())
 
-    def rate(self, tokens: int) -> float:
-        """Per second, of so many real tokens after the warm-up."""
-        return tokens / (self.times[-1] - self.times[self.warm - 1])
+    def rates(self, tokens: int) -> tuple[float, float]:
+        """Per second, and per second of processor time, of so many real tokens after the warm-up."""
+        wall, cpu = (times[-1] - times[self.warm - 1] for times in (self.times, self.cpu_times))
+        return tokens / wall, tokens / cpu
 
     def update_ms(self) -> float:
         """Mean over the updates that are counted."""
@@ -102,8 +107,8 @@ def run_ours(name: str, work: Workload, device: torch.device, layout: Layout, co
     _free(device)
     first = clock.times[0] - clock.began
     facts.pop("dev")
-    rate = clock.rate(work.tokens(clock.warm, work.updates))
-    return Row(name, rate, facts["pad_share"], peak, first, clock.update_ms(), losses, facts)
+    rates = clock.rates(work.tokens(clock.warm, work.updates))
+    return Row(name, *rates, facts["pad_share"], peak, first, clock.update_ms(), losses, facts)
 
 
 def compare_passes(device: torch.device) -> dict[str, Any]:
@@ -204,8 +209,8 @@ def run_trainer(name: str, work: Workload, device: torch.device, strategy: str =
     del trainer, model
     _free(device)
     first = clock.times[0] - clock.began
-    rate = clock.rate(sum(tokens[clock.warm :]))
-    return Row(name, rate, 1 - sum(tokens) / sum(padded), peak, first, clock.update_ms(), curve)
+    rates = clock.rates(sum(tokens[clock.warm :]))
+    return Row(name, *rates, 1 - sum(tokens) / sum(padded), peak, first, clock.update_ms(), curve)
 
 
 def _mask_spans(model: Any, inputs: Any) -> torch.Tensor:
