@@ -18,9 +18,9 @@ from stilts.training.world import World
 if TYPE_CHECKING:
     from stilts.training.loop import Training
 
-# What a pass costs on a CPU beyond its tokens: about as long as these operations take. A study in small, whose tokens
-# cost little, has few passes; a model of real size many, with few pads.
-PASS_OPERATIONS = 2.5e8
+# What a pass costs on a CPU beyond its tokens: about as long as these operations take (of 1 to 2e9 tried, see
+# tests/bench/RESULTS.md). A study in small, whose tokens cost little, has few passes; a model of real size many.
+PASS_OPERATIONS = 1.5e9
 
 
 class Passes:
