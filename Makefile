@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help quickstart tables test torture bench check format clean
+.PHONY: help quickstart tables test torture bench wheels bench-gpu check format clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,22 @@ bench: .venv/dev  ## ratios in one run, against what people use: scoring, tables
 	$(BIN)/python tests/bench/mining.py .venv/faiss
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/trainer accelerate==1.15.0
 	$(BIN)/python tests/bench/startup.py .venv/trainer
+	$(BIN)/python tests/bench/training.py
+
+# What a machine with Python 3.12, torch and transformers lacks for the GPU benchmark. DeepSpeed's wheel is pure Python:
+# it compiles nothing, neither now nor there.
+LIGHT := hjson pydantic pydantic_core annotated-types typing-inspection orjson
+MANYLINUX := $(foreach glibc,2_28 2_17,--platform manylinux_$(glibc)_x86_64) --platform manylinux2014_x86_64
+
+wheels: .venv/dev  ## .wheels/: what the GPU benchmark needs beside torch and transformers, to be carried to a machine
+	DS_BUILD_OPS=0 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --no-binary deepspeed \
+	  --constraint constraints.txt --wheel-dir .wheels deepspeed
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+	  $(MANYLINUX) --constraint constraints.txt --dest .wheels $(LIGHT)
+
+bench-gpu:  ## training on one GPU, under 8 minutes, with PYTHON (python3) of a bare machine and .wheels; into OUT
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target .wheels/site .wheels/*.whl
+	PYTHONPATH=.wheels/site $(PYTHON) tests/bench/gpu.py $(or $(OUT),.reports/gpu) --limit-s 450
 
 check: .venv/dev  ## lint, format and types
 	$(BIN)/ruff check .

@@ -167,7 +167,7 @@ def _train(work: Work) -> Facts:
 def _layout(work: Work) -> Layout:
     """How the updates are cut into forward passes and sharded: speed and memory, not the result."""
     resources = work.run.infra.get("resources", {})
-    names = ("micro_tokens", "zero_stage", "activation_checkpointing")
+    names = ("micro_tokens", "zero_stage", "activation_checkpointing", "cuda_graphs")
     given = {name: resources[name] for name in names if resources.get(name) is not None}
     known = [tokens for tokens in (given.get("micro_tokens"), read_budget(work.folder)) if tokens]
     given["micro_tokens"] = min(known, default=None)

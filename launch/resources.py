@@ -43,6 +43,7 @@ class Resources(Settings):
     micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] = 1
     activation_checkpointing: bool = False
+    cuda_graphs: bool = False
     checkpoint_min: Positive | None = None
     pack: Count | None = None
     at_once: Count | None = None
@@ -113,6 +114,7 @@ class ResourceRule(Settings):
     micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] | None = None
     activation_checkpointing: bool | None = None
+    cuda_graphs: bool | None = None
     checkpoint_min: Positive | None = None
     pack: Count | None = None
     at_once: Count | None = None

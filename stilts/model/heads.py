@@ -1,9 +1,9 @@
 """Thin heads on an encoder's last hidden states, one class per task family.
 
 Each gives `loss(hidden, batch) -> (sum of the losses, number of loss terms)`, both of this batch alone, and
-`outputs(hidden, batch)` for prediction. `hidden` is [B, T, H]; soft-maxes are taken in fp32 whatever the
-encoder's precision. The stock heads of transformers would return means, which cannot be added over micro-batches
-of different size.
+`outputs(hidden, batch)` for prediction. `hidden` is [B, T, H]; for losses it may be [1, T, H], sequences packed into
+one row (see `stilts.training.packing`). Soft-maxes are taken in fp32 whatever the encoder's precision. The stock heads
+of transformers would return means, which cannot be added over micro-batches of different size.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Head(nn.Module, ABC):
 
 
 class FirstToken(nn.Module):
-    """Dense, tanh, dropout, linear on the first token: [B, T, H] -> [B, labels]."""
+    """Dense, tanh, dropout, linear on the first token of every sequence: [B, T, H] -> [B, labels]."""
 
     def __init__(self, config: PretrainedConfig, labels: int) -> None:
         super().__init__()
@@ -58,8 +58,9 @@ class FirstToken(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.output = nn.Linear(config.hidden_size, labels)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        return self.output(self.dropout(torch.tanh(self.dense(self.dropout(hidden[:, 0]))))).float()
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        first = hidden[0].index_select(0, batch["firsts"]) if "firsts" in batch else hidden[:, 0]
+        return self.output(self.dropout(torch.tanh(self.dense(self.dropout(first))))).float()
 
 
 class PairHead(Head):
@@ -70,7 +71,7 @@ class PairHead(Head):
         self.classifier = FirstToken(config, labels)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        return self.classifier(hidden)
+        return self.classifier(hidden, batch)
 
     def loss(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         return _cross_entropy(self(hidden, batch), batch["labels"])
@@ -87,7 +88,7 @@ class ChoiceHead(Head):
         self.classifier = FirstToken(config, 1)
 
     def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
-        return self.classifier(hidden).squeeze(-1)
+        return self.classifier(hidden, batch).squeeze(-1)
 
     def loss(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         labels = batch["labels"]
@@ -110,9 +111,10 @@ class SpanHead(Head):
 
     def loss(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """One term per window: the mean of the start's and the end's cross-entropy (Devlin et al. 2019)."""
+        logits = self(hidden, batch)
+        logits, pads = _spread(logits, batch) if "firsts" in batch else (logits, batch["attention_mask"].eq(0))
         # A pad must take no probability: the loss would otherwise depend on how long its neighbours are.
-        pads = batch["attention_mask"].eq(0).unsqueeze(-1)
-        logits = self(hidden, batch).masked_fill(pads, torch.finfo(torch.float32).min)
+        logits = logits.masked_fill(pads.unsqueeze(-1), torch.finfo(torch.float32).min)
         starts, terms = _cross_entropy(logits[..., 0], batch["starts"])
         ends, _ = _cross_entropy(logits[..., 1], batch["ends"])
         return (starts + ends) / 2, terms
@@ -134,7 +136,8 @@ class TaggingHead(Head):
         return self.output(self.dropout(hidden)).float()
 
     def loss(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        return _cross_entropy(self(hidden, batch).flatten(0, 1), batch["labels"].flatten())
+        hidden, labels = _labelled(hidden, batch)
+        return _cross_entropy(self(hidden, batch), labels)
 
     def outputs(self, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"labels": self(hidden, batch).argmax(-1)}
@@ -158,8 +161,11 @@ class MaskedTokenHead(Head):
 
     def loss(self, hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits are computed at the masked positions only: the vocabulary is most of the work."""
-        masked = batch["labels"] != IGNORED
-        return _cross_entropy(self(hidden[masked], batch), batch["labels"][masked])
+        hidden, labels = _labelled(hidden, batch)
+        chosen = labels != IGNORED
+        if "places" not in batch:
+            hidden, labels = hidden[chosen], labels[chosen]
+        return _cross_entropy(self(hidden, batch), labels)
 
     def outputs(self, hidden: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"logits": self(hidden, batch)}
@@ -181,5 +187,21 @@ def build_head(family: str, config: PretrainedConfig, labels: int) -> Head:
     raise AssertionError(f"no head for the family {family!r}")
 
 
+def _labelled(hidden: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Hidden states [P, H] and labels [P]: of all positions, or of the places that packed sequences come with."""
+    if "places" in batch:
+        return hidden[0].index_select(0, batch["places"]), batch["labels"]
+    return hidden.flatten(0, 1), batch["labels"].flatten()
+
+
+def _spread(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Packed logits [1, T, 2], sequence by sequence: [B, longest, 2], and where there is nothing [B, longest]."""
+    firsts, window = batch["firsts"], batch["window"]
+    places = (firsts[:, None] + window).clamp(max=logits.shape[1] - 1)
+    sizes = batch["bounds"].diff()[: len(firsts)]
+    return logits[0].index_select(0, places.flatten()).view(*places.shape, -1), window >= sizes[:, None]
+
+
 def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    return functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), (labels != IGNORED).sum()
+    losses = functional.cross_entropy(logits, labels.long(), ignore_index=IGNORED, reduction="sum")
+    return losses, (labels != IGNORED).sum()

@@ -18,6 +18,7 @@ from stilts.model.heads import Head, build_head
 from stilts.training.batches import Batch
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+PACKED_INPUTS = ("input_ids", "position_ids", "token_type_ids")
 HEADS_FILE = "heads.safetensors"
 
 
@@ -51,13 +52,17 @@ class Multitask(nn.Module):
             self.head(task).initialise(seed, "head", task)
 
     def encode(self, batch: Batch) -> Tensor:
-        """Last hidden states [B, T, H]."""
+        """Last hidden states [B, T, H]; of packed sequences [1, T, H]."""
+        if "bounds" in batch:
+            row = {name: batch[name].long().unsqueeze(0) for name in PACKED_INPUTS if name in batch}
+            bounds = {"cu_seq_lens_q": batch["bounds"], "max_length_q": len(batch["window"])}
+            return self.encoder(**row, **bounds).last_hidden_state
         return self.encoder(**{name: batch[name] for name in INPUTS if name in batch}).last_hidden_state
 
     def forward(self, task: str, batch: Batch) -> tuple[Tensor, Tensor]:
         """(sum of the losses, number of loss terms) of a batch of `task`."""
         hidden = self.encode(batch)
-        batch = batch | self._shared()
+        shared = self._shared()
         total = hidden.new_zeros((), dtype=torch.float32)
         terms = torch.zeros((), dtype=torch.int64, device=hidden.device)
         # A parameter that takes no part has no gradient, which is not the same as gradient zero: torch's AdamW then
@@ -66,17 +71,17 @@ class Multitask(nn.Module):
         # order, which is what stage 3 prefetches by.
         for name in self.specs:
             if name == task:
-                loss, terms = self.head(name).loss(hidden, batch)
+                loss, terms = self.head(name).loss(hidden, batch | shared)
                 total = total + loss
             else:
-                total = total + self._idle(name, hidden, batch)
+                total = total + self._idle(name, hidden, shared)
         return total, terms
 
     def outputs(self, task: str, batch: Batch) -> dict[str, Tensor]:
         """The head's prediction for a batch."""
         return self.head(task).outputs(self.encode(batch), batch | self._shared())
 
-    def _idle(self, task: str, hidden: Tensor, batch: Batch) -> Tensor:
+    def _idle(self, task: str, hidden: Tensor, shared: Batch) -> Tensor:
         """A zero whose gradient reaches each of the head's parameters as zeros.
 
         It goes through the head's layers, on one position of zeros, because under ZeRO stage 3 a parameter exists
@@ -84,7 +89,7 @@ class Multitask(nn.Module):
         """
         position = torch.zeros_like(hidden[:1, :1])
         # The encoder's own gradient comes from the loss; a second, dense one of the embeddings would be wasted.
-        detached = {name: value.detach() for name, value in batch.items()}
+        detached = {name: value.detach() for name, value in shared.items()}
         return 0.0 * self.head(task)(position, detached).sum()
 
     def _shared(self) -> Batch:

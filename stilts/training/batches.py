@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,15 +48,15 @@ class Update:
     def real_tokens(self) -> int:
         return int(self.lengths.sum())
 
-    def divide(self, micro_tokens: int, ranks: int) -> list[list[Piece]]:
+    def divide(self, limits: Limits, ranks: int) -> list[list[Piece]]:
         """The pieces of each rank."""
-        longest = self.lengths.reshape(-1, self.width).max(axis=1)
-        return divide(longest, self.width, micro_tokens, ranks)
+        lengths = self.lengths.reshape(-1, self.width)
+        return divide(lengths.sum(axis=1) if limits.packed else lengths.max(axis=1) * self.width, limits, ranks)
 
-    def padded_tokens(self, pieces: list[list[Piece]]) -> int:
-        """Tokens that go through the model on all ranks together, pads included."""
-        rows = [self.lengths[piece.rows(self.width)] for mine in pieces for piece in mine]
-        return sum(int(lengths.max()) * len(lengths) for lengths in rows)
+    def tokens(self, piece: Piece) -> tuple[int, int]:
+        """A piece's tokens: without pads, and with them."""
+        lengths = self.lengths[piece.rows(self.width)]
+        return int(lengths.sum()), int(lengths.max()) * len(lengths)
 
     def cut(self, piece: Piece) -> MicroBatch:
         """The sequences of a piece, padded to its own longest."""
@@ -66,6 +67,17 @@ class Update:
             for name, values in self.arrays.items()
         }
         return MicroBatch(arrays, piece.weight)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How an update is cut: at most `micro_tokens` tokens go through the model at once, without pads where sequences
+    are `packed`. `pass_tokens`: what each pass costs beyond its tokens, counted in tokens; None: so much that there
+    are as few passes as can be."""
+
+    micro_tokens: int
+    pass_tokens: int | None = None
+    packed: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,11 @@ class MicroBatch:
 
     arrays: dict[str, np.ndarray]
     weight: float
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that go through the model, pads included."""
+        return self.arrays["input_ids"].size
 
     def to(self, device: torch.device) -> Batch:
         return to_tensors(self.arrays, device)
@@ -145,38 +162,81 @@ def mask_tokens(input_ids: np.ndarray, masking: Masking, rng: np.random.Generato
     return {"input_ids": masked, "labels": np.where(chosen, input_ids, IGNORED)}
 
 
-def divide(longest: np.ndarray, width: int, micro_tokens: int, ranks: int) -> list[list[Piece]]:
-    """The pieces of each rank, for examples of `width` sequences each, sorted by their longest sequence (descending).
+def divide(costs: np.ndarray, limits: Limits, ranks: int) -> list[list[Piece]]:
+    """The pieces of each rank, for examples whose `costs` fall: the tokens of each, packed; else those of as many
+    sequences of its longest one's length, which is what a padded piece has of each of its examples when that example
+    comes first.
 
-    A piece holds at most `micro_tokens` tokens with its pads, or as many as the longest example alone. Every rank gets
-    the same number, because backward passes communicate: where examples do not suffice, a rank repeats the last one
-    with weight 0. Under the same number of pieces their largest is made as small as can be, and neighbours in length
-    go to different ranks at the same time, so that no rank waits for another's longer sequences.
+    A piece holds at most `micro_tokens` tokens, or as many as the costliest example alone. Every rank gets the same
+    number of pieces, because backward passes communicate: where examples do not suffice, a rank repeats the last one
+    with weight 0. There are as few pieces as can be, or as many as cost least, where `pass_tokens` says what a pass
+    costs beside its tokens. Under the same number of pieces their largest is made as small as can be, and neighbours
+    in length go to different ranks at the same time, so that no rank waits for another's longer sequences.
     """
-    costs = [int(length) * width for length in longest]
-    limit = max(micro_tokens, costs[0])
-    count = math.ceil(len(_fill(costs, limit)) / ranks) * ranks
-    low = costs[0]
-    while low < limit:  # the smallest budget that needs no more pieces
-        middle = (low + limit) // 2
-        if len(_fill(costs, middle)) <= count:
-            limit = middle
-        else:
-            low = middle + 1
-    bounds = [0, *_fill(costs, limit)]
-    pieces = [Piece(first, last, 1.0) for first, last in itertools.pairwise(bounds)]
-    pieces += [Piece(len(costs) - 1, len(costs), 0.0)] * (count - len(pieces))
+    ends = _choose_ends(_Costs(costs, limits.packed), limits, ranks)
+    pieces = [Piece(first, last, 1.0) for first, last in itertools.pairwise([0, *ends])]
+    missing = -len(pieces) % ranks
+    pieces += [Piece(len(costs) - 1, len(costs), 0.0)] * missing
     return [pieces[rank::ranks] for rank in range(ranks)]
 
 
-def _fill(costs: list[int], limit: int) -> list[int]:
-    """Where each piece ends when every one takes as many examples as fit; `costs` fall, so a piece's first is its
-    largest."""
-    ends, first = [], 0
-    while first < len(costs):
-        first = min(len(costs), first + max(1, limit // costs[first]))
-        ends.append(first)
-    return ends
+class _Costs:
+    """What a piece of neighbouring examples costs: the sum of theirs, packed; else each costs what the first does."""
+
+    def __init__(self, costs: np.ndarray, packed: bool) -> None:
+        self.costs = [int(cost) for cost in costs]
+        self.most = max(self.costs)
+        self.before = [0, *itertools.accumulate(self.costs)] if packed else None
+
+    def of(self, first: int, last: int) -> int:
+        """Tokens of a piece."""
+        if self.before is not None:
+            return self.before[last] - self.before[first]
+        return self.costs[first] * (last - first)
+
+    def fill(self, limit: int) -> list[int]:
+        """Where each piece ends when every one takes as many examples as fit, one at least."""
+        ends, first = [], 0
+        while first < len(self.costs):
+            if self.before is not None:
+                last = bisect_right(self.before, self.before[first] + limit) - 1
+            else:
+                last = min(len(self.costs), first + limit // self.costs[first])
+            first = max(first + 1, last)
+            ends.append(first)
+        return ends
+
+
+def _choose_ends(costs: _Costs, limits: Limits, ranks: int) -> list[int]:
+    limit = max(limits.micro_tokens, costs.most)
+    count = math.ceil(len(costs.fill(limit)) / ranks) * ranks
+    chosen = _even(costs, limit, count)
+    if limits.pass_tokens is None:
+        return chosen
+    cheapest = _total(costs, chosen, limits.pass_tokens)
+    while count < len(costs.costs) and (count + ranks) * limits.pass_tokens < cheapest:
+        count += ranks
+        ends = _even(costs, limit, count)
+        total = _total(costs, ends, limits.pass_tokens)
+        if total < cheapest:
+            chosen, cheapest = ends, total
+    return chosen
+
+
+def _even(costs: _Costs, limit: int, count: int) -> list[int]:
+    """Ends of at most `count` pieces, the largest of which is as small as can be."""
+    low = costs.most
+    while low < limit:
+        middle = (low + limit) // 2
+        if len(costs.fill(middle)) <= count:
+            limit = middle
+        else:
+            low = middle + 1
+    return costs.fill(limit)
+
+
+def _total(costs: _Costs, ends: list[int], pass_tokens: int) -> int:
+    return sum(costs.of(first, last) + pass_tokens for first, last in itertools.pairwise([0, *ends]))
 
 
 def _count_terms(family: str, arrays: dict[str, np.ndarray], examples: int) -> int:
@@ -186,8 +246,18 @@ def _count_terms(family: str, arrays: dict[str, np.ndarray], examples: int) -> i
 
 
 def to_tensors(arrays: dict[str, np.ndarray], device: torch.device) -> Batch:
-    """The arrays as tensors on the device."""
-    return {
-        name: torch.from_numpy(np.ascontiguousarray(values)).to(device, non_blocking=True)
-        for name, values in arrays.items()
-    }
+    """The arrays, all of one type, as tensors on the device."""
+    if device.type == "cpu":
+        return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
+    return split_flat(flatten(arrays).to(device, non_blocking=True), arrays)
+
+
+def flatten(arrays: dict[str, np.ndarray]) -> torch.Tensor:
+    """All arrays one after the other in pinned memory, from where one copy takes them to a GPU while it computes."""
+    return torch.from_numpy(np.concatenate([values.reshape(-1) for values in arrays.values()])).pin_memory()
+
+
+def split_flat(flat: torch.Tensor, arrays: dict[str, np.ndarray]) -> Batch:
+    """Views of what `flatten` made of the arrays."""
+    parts = flat.split([values.size for values in arrays.values()])
+    return {name: part.view(arrays[name].shape) for name, part in zip(arrays, parts, strict=True)}

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from stilts.training.batches import Piece, assemble
-from stilts.training.engine import Updater
 from stilts.training.engine_state import count_bytes, count_missing_bytes
+from stilts.training.passes import Passes
 from stilts.training.randomness import numpy_generator
 from stilts.training.stopping import OutOfMemory
 from stilts.training.world import World
@@ -35,8 +35,7 @@ class Trial:
     """A forward and a backward pass of the largest micro-batch of every task, with weight 0: the gradients stay 0."""
 
     training: Training
-    engine: Any
-    updater: Updater
+    passes: Passes
     memory: Memory
 
     def run(self, tokens: int) -> int:
@@ -60,9 +59,7 @@ class Trial:
         examples = choose_longest(training_set.lengths, training_set.width, training.plan.batch_sizes[task], tokens)
         rng = numpy_generator(training.settings.seed, "trial", task)
         update = assemble(task, training_set, examples, training.pad_id, training.masking, rng)
-        part = update.cut(Piece(0, len(examples), 0.0))
-        loss, _ = self.engine(task, part.to(self.memory.device))
-        self.updater.backward(loss * part.weight, update.terms, last=False)
+        self.passes.run(update, Piece(0, len(examples), 0.0), last=False)
 
 
 def choose_longest(lengths: np.ndarray, width: int, batch_size: int, tokens: int) -> np.ndarray:
@@ -72,7 +69,7 @@ def choose_longest(lengths: np.ndarray, width: int, batch_size: int, tokens: int
     return np.argsort(-lengths, kind="stable")[:count]
 
 
-def find_micro_tokens(training: Training, engine: Any, updater: Updater, world: World) -> int:
+def find_micro_tokens(training: Training, passes: Passes, world: World) -> int:
     """Tokens of a micro-batch, the same for all ranks (a collective): those of the layout where it gives them, else
     as many as this rank's share of the memory holds.
 
@@ -83,7 +80,7 @@ def find_micro_tokens(training: Training, engine: Any, updater: Updater, world: 
     memory = Memory.of(world)
     if memory is None or (given and world.device.type == "cpu"):
         return given or CPU_TOKENS  # nothing to compare with, or nothing that would tell before the process is killed
-    trial = Trial(training, engine, updater, memory)
+    trial = Trial(training, passes, memory)
     tokens, peak = (given, trial.run(given)) if given else _search(trial, world)
     print(f"micro-batches of {tokens} tokens: {peak / 1e9:.1f} of {memory.share_bytes / 1e9:.1f} GB", flush=True)
     if world.device.type == "cuda":
@@ -93,7 +90,7 @@ def find_micro_tokens(training: Training, engine: Any, updater: Updater, world: 
 
 def _search(trial: Trial, world: World) -> tuple[int, int]:
     """(tokens, bytes in use at most)"""
-    pending_bytes = count_missing_bytes(trial.engine) + _count_copies(trial.engine, world)
+    pending_bytes = count_missing_bytes(trial.passes.engine) + _count_copies(trial.passes.engine, world)
     trial.run(FIRST_TOKENS)  # the gradients are there from now on
     base = trial.memory.used()
     most = min(trial.most_tokens(world.size), MOST_TOKENS if world.device.type == "cuda" else CPU_TOKENS)

@@ -20,6 +20,7 @@ from stilts.training.examples import TrainingSet
 from stilts.training.heartbeat import Heartbeat
 from stilts.training.losses import LossLog
 from stilts.training.mixing import Plan
+from stilts.training.passes import open_passes
 from stilts.training.randomness import numpy_generator, seed_torch
 from stilts.training.schedule import learning_rate
 from stilts.training.selection import Judge
@@ -83,6 +84,7 @@ class _Loop:
         self.engine = build_engine(training.model, training.settings, training.layout, world)
         self.engine.train()
         self.updater = Updater(self.engine, world)
+        self.passes = open_passes(training, self.engine, self.updater, world)
         self.log = LossLog(world, heartbeat, self.updates)
         longest_s = store.longest_interval_s if store else LONGEST_INTERVAL_S
         self.clock = SaveClock(count_bytes(self.engine) / _ASSUMED_BYTES_PER_S, longest_s)
@@ -91,7 +93,7 @@ class _Loop:
 
     def run(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         first = self._resume()
-        self.micro_tokens = find_micro_tokens(self.training, self.engine, self.updater, self.world)
+        self.micro_tokens = find_micro_tokens(self.training, self.passes, self.world)
         self.started = time.monotonic()
         with self.stop.watch():
             for step in range(first, self.updates):
@@ -148,20 +150,16 @@ class _Loop:
     def _take_update(self, step: int) -> None:
         settings, world = self.training.settings, self.world
         update = self.training.update(step)
-        pieces = update.divide(self.micro_tokens, world.size)
+        pieces = update.divide(self.passes.limits(self.micro_tokens), world.size)
         mine = pieces[world.rank]
         total = torch.zeros((), device=world.device)
         for index, piece in enumerate(mine):
             # Dropout becomes a function of the position in the training, so that a resumed run repeats itself.
             seed_torch(settings.seed, "dropout", step, index, world.rank)
-            part = update.cut(piece)
-            loss, _ = self.engine(update.task, part.to(world.device))
-            loss = loss * part.weight
-            self.updater.backward(loss, update.terms, last=index == len(mine) - 1)
-            total += loss.detach()
+            total += self.passes.run(update, piece, last=index == len(mine) - 1)
         rate = self.training.rate(step)
         self.updater.step(rate)
-        self.log.tally.count(update.real_tokens, update.padded_tokens(pieces))
+        self.log.tally.count(update.real_tokens, self.passes.count_tokens(update, pieces))
         self.log.add(step, update.task, rate, total / max(update.terms, 1))
 
     def _pause(self, done: int) -> None:
@@ -203,7 +201,7 @@ class _Loop:
 
     @property
     def _layout(self) -> dict[str, Any]:
-        return asdict(replace(self.training.layout, micro_tokens=self.micro_tokens))
+        return asdict(replace(self.training.layout, micro_tokens=self.micro_tokens, packed=self.passes.packed))
 
     def _beat(self, done: int) -> None:
         facts: dict[str, Any] = dict(self.log.latest)
@@ -219,7 +217,8 @@ class _Loop:
         return {
             "layout": self._layout | {"world_size": world.size},
             "precision": self.training.settings.precision,
-            "attention": self.training.model.encoder.config._attn_implementation,
+            "attention": self.passes.attention,
+            "graphs": self.passes.graphs,
             "device": torch.cuda.get_device_name(world.device) if cuda else "cpu",
             "peak_memory_gb": _measure_memory(world),
             "resumed": self.resumed,

@@ -37,12 +37,16 @@ class Layout:
     """How a training is laid out on the machine; changes its speed and, but for rounding and dropout, not its result.
 
     `micro_tokens`: tokens, pads included, that go through the model at once on each rank; None: found out before the
-    first update. `deepspeed`: what a grid's raw block says about infrastructure.
+    first update. `packed`: whether sequences stand in one row without pads; None: where the device can
+    (`stilts.model.attention`). `cuda_graphs`: asked for, not the default, until they have run to the end on a GPU.
+    `deepspeed`: what a grid's raw block says about infrastructure.
     """
 
     micro_tokens: int | None = None
     zero_stage: int = 1
     activation_checkpointing: bool = False
+    packed: bool | None = None
+    cuda_graphs: bool = False
     deepspeed: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -138,7 +138,8 @@ def _resumed_layout(store: CheckpointStore | None, layout: Layout) -> Layout:
     kept = checkpoint.record["facts"]["layout"]
     most = min(kept["micro_tokens"], layout.micro_tokens or kept["micro_tokens"])
     # DeepSpeed's own keys may lay its buffers out in another order.
-    return replace(layout, micro_tokens=most, zero_stage=kept["zero_stage"], deepspeed=kept["deepspeed"])
+    same = {name: kept[name] for name in ("zero_stage", "deepspeed")}
+    return replace(layout, micro_tokens=most, packed=kept.get("packed", False), **same)
 
 
 def _set_up(config: Mapping[str, Any], sources: Sources, layout: Layout) -> Training:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from stilts.data.prepared import Prepared
 from stilts.model.encoder import load_encoder
 from stilts.model.multitask import HeadSpec, Multitask
-from stilts.training.batches import Batch, assemble
+from stilts.training.batches import Batch, Limits, assemble
 from stilts.training.examples import TrainingSet
 from stilts.training.masking import build_masking
 from tests.stilts.prepared_folders import ENCODERS, LABELS, draw_examples, write_encoder, write_prepared
@@ -39,7 +39,7 @@ def batches(encoder: Path, family: str, folder: Path, micro_tokens: int) -> list
     training_set = TrainingSet.of(prepared.open("train.en"))
     pad_id = load_encoder(encoder, "sdpa", None, torch.float32).config.pad_token_id
     update = assemble(family, training_set, np.arange(7), pad_id, masking, rng)
-    return [update.cut(piece).to(torch.device("cpu")) for piece in update.divide(micro_tokens, 1)[0]]
+    return [update.cut(piece).to(torch.device("cpu")) for piece in update.divide(Limits(micro_tokens), 1)[0]]
 
 
 def test_losses_are_sums_of_torchs_own(encoder: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stilts.data.prepared import PreparedSet
 from stilts.tasks.encoding import IGNORED
-from stilts.training.batches import Masking, Update, assemble, divide, mask_tokens
+from stilts.training.batches import Limits, Masking, Update, assemble, divide, mask_tokens
 from stilts.training.examples import TrainingSet
 
 PAD = 1
@@ -48,7 +48,7 @@ def test_micro_batches_hold_every_sequence_once(
     prepared = make_set(family, 20, seed)
     chosen = np.random.default_rng(seed).permutation(20)[:count]
     update = assemble("task", TrainingSet.of(prepared), chosen, PAD)
-    pieces = update.divide(micro_tokens, ranks)
+    pieces = update.divide(Limits(micro_tokens), ranks)
     parts = [[update.cut(piece) for piece in mine] for mine in pieces]
     assert len({len(mine) for mine in parts}) == 1
     real = [part for mine in parts for part in mine if part.weight]
@@ -63,7 +63,7 @@ def test_micro_batches_hold_every_sequence_once(
         assert mask.any(axis=0).all(), "a column of pads alone"
         assert (ids[mask == 0] == PAD).all()
     padded = sum(part.arrays["input_ids"].size for mine in parts for part in mine)
-    assert padded == update.padded_tokens(pieces)
+    assert padded == sum(update.tokens(piece)[1] for mine in pieces for piece in mine)
     assert update.real_tokens == sum(map(len, expected))
 
 
@@ -72,7 +72,7 @@ def test_micro_batches_hold_every_sequence_once(
 def test_ranks_share_evenly(lengths: list[int], width: int, micro_tokens: int, ranks: int) -> None:
     """As few pieces as the budget allows, and the largest of them as small as so many pieces allow."""
     longest = np.array(sorted(lengths, reverse=True))
-    pieces = divide(longest, width, micro_tokens, ranks)
+    pieces = divide(longest * width, Limits(micro_tokens), ranks)
     assert len({len(mine) for mine in pieces}) == 1
     ordered = [mine[turn] for turn in range(len(pieces[0])) for mine in pieces]
     assert [piece.weight for piece in ordered] == sorted((piece.weight for piece in ordered), reverse=True)
@@ -104,7 +104,7 @@ def _greedy(longest: np.ndarray, width: int, budget: int) -> list[int]:
 def test_labels_stay_with_their_sequences(family: str) -> None:
     prepared = make_set(family, 9)
     update = assemble("task", TrainingSet.of(prepared), np.arange(9), PAD)
-    for part in [update.cut(piece) for piece in update.divide(60, 1)[0]]:
+    for part in [update.cut(piece) for piece in update.divide(Limits(60), 1)[0]]:
         for row, ids in enumerate(part.arrays["input_ids"][:: prepared.choices]):
             sequence = int(np.searchsorted(prepared.offsets, ids[0] - 100, side="right")) - 1
             if family == "tagging":
@@ -154,7 +154,9 @@ def test_masking_is_the_same_on_every_rank_and_micro_batch() -> None:
     def build() -> Update:
         return assemble("text", prepared, np.arange(9), PAD, masking, np.random.default_rng(5))
 
-    rows = [build().cut(mine[0]) for micro, ranks in ((900, 1), (1, 2)) for mine in build().divide(micro, ranks)]
+    rows = [
+        build().cut(mine[0]) for micro, ranks in ((900, 1), (1, 2)) for mine in build().divide(Limits(micro), ranks)
+    ]
     whole, *parts = (part.arrays["labels"] for part in rows)
     for part in parts:
         assert any((whole[row, : part.shape[1]] == part[0]).all() for row in range(9))

@@ -1,0 +1,104 @@
+"""Attention over sequences that stand one after the other in one row, with nothing between them.
+
+Registered with transformers under the name `packed`. Positions of such a row must be given to the encoder, too: they
+begin anew with each sequence, in XLM-R and RoBERTa at `pad_token_id` + 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface, PretrainedConfig
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+PACKED = "packed"
+
+# The kernel takes head sizes of multiples of 8 up to 256, and needs an Ampere or a later GPU.
+_HEAD_MULTIPLE, _LARGEST_HEAD, _CAPABILITY = 8, 256, (8, 0)
+
+
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    max_length_q: int = 0,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Attention of [B, heads, T, D], gives ([B, T, heads, D], None).
+
+    With `cu_seq_lens_q` (int32 [S + 1], rising from 0 to T) B is 1 and the row holds S sequences, of at most
+    `max_length_q` tokens each, that do not see each other. Without it this is torch's own attention with a mask.
+    """
+    if cu_seq_lens_q is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
+        )
+    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+    compute = _attend_flash if query.is_cuda else _attend_each
+    return compute(query, key, value, cu_seq_lens_q, max_length_q, dropout, scaling).unsqueeze(0), None
+
+
+def _attend_flash(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, dropout: float, scaling: float | None
+) -> Tensor:
+    """Flash attention 2 as it stands in torch, [T, heads, D]. `torch.nn.attention.varlen` calls the same kernel but
+    has no dropout, which belongs to the published recipe."""
+    output, *_ = torch.ops.aten._flash_attention_forward(
+        query, key, value, bounds, bounds, longest, longest, dropout, False, False, scale=scaling
+    )
+    return output
+
+
+def _attend_each(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, dropout: float, scaling: float | None
+) -> Tensor:
+    """The same on a CPU, sequence by sequence: slow, and what the tests compare with."""
+    sizes = bounds.diff().tolist()
+    parts = zip(*(states.transpose(0, 1).split(sizes, dim=1) for states in (query, key, value)), strict=True)
+    outputs = [
+        functional.scaled_dot_product_attention(q[None], k[None], v[None], dropout_p=dropout, scale=scaling)[0]
+        for q, k, v in parts
+        if q.shape[1]
+    ]
+    return torch.cat(outputs, dim=1).transpose(0, 1)
+
+
+def find_first_position(config: PretrainedConfig) -> int | None:
+    """The position of a sequence's first token; None for kinds of encoders that are not known to give what they give
+    with pads when sequences are packed (the tests compare those that are)."""
+    if config.model_type in ("xlm-roberta", "roberta"):
+        return int(config.pad_token_id) + 1
+    return 0 if config.model_type == "bert" else None
+
+
+def can_pack(config: PretrainedConfig, precision: str, device: torch.device) -> bool:
+    """Whether the kernel computes this encoder's attention, dropout included, in this precision on this device."""
+    head = config.hidden_size // config.num_attention_heads
+    return (
+        device.type == "cuda"
+        and torch.cuda.get_device_capability(device) >= _CAPABILITY
+        and precision != "fp32"
+        and config._attn_implementation == "sdpa"
+        and find_first_position(config) is not None
+        and head % _HEAD_MULTIPLE == 0
+        and head <= _LARGEST_HEAD
+    )
+
+
+def _make_mask(*args: Any, attention_mask: Tensor | None = None, **kwargs: Any) -> Tensor | None:
+    """A mask for padded batches alone. transformers would make one of all positions by all positions of a row while a
+    CUDA graph is recorded, by steps that a graph cannot hold."""
+    return None if attention_mask is None else sdpa_mask(*args, attention_mask=attention_mask, **kwargs)
+
+
+AttentionInterface.register(PACKED, attend)
+AttentionMaskInterface.register(PACKED, _make_mask)
