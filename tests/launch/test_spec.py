@@ -347,7 +347,7 @@ PERMITTED = {
     "TranslationSettings": "languages model shards beams max_length",
     "RetrievalSettings": "layer sweep max_length",
     "ResourceRule": """match nodes gpus ranks cpus mem_gb timeout_min partition qos constraint micro_tokens
-        zero_stage activation_checkpointing cuda_graphs checkpoint_min""",
+        zero_stage activation_checkpointing cuda_graphs checkpoint_min pack at_once runs_per_gpu""",
     "Match": "stage task",
     "Cluster": """name partition account qos python setup scratch sbatch srun array_parallelism signal_delay_s
         max_gpus continue_by continue_min uncertain_s
