@@ -183,7 +183,8 @@ def is_output_of(output: str | None, done: Mapping[str, Any]) -> bool:
     An encoder whose weights were removed and then trained again may come out with another digest, on a GPU at least;
     what had been built on the weights before holds as much as what is built on the new ones.
     """
-    return output == done.get("output") or output in done.get("earlier", ())
+    earlier = done.get("earlier")
+    return output == done.get("output") or (isinstance(earlier, list) and output in earlier)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -191,7 +192,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         with open(path, "rb", buffering=0) as file:  # tens of thousands of small files, some commands read
             value = json.loads(file.read().decode())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no JSON, no UTF-8, no name of a file
         return None
     return value if isinstance(value, dict) else None
 

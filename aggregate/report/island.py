@@ -17,9 +17,10 @@ import orjson
 
 from aggregate.evidence.statistics import Estimate
 from aggregate.report.coverage import STATES, Coverage, Place
-from aggregate.report.run_facts import Attempt, RunFacts, RunReader, take
+from aggregate.report.run_facts import Attempt, RunFacts, RunReader
 from aggregate.scores.columns import AVERAGE, COLUMNS, METRIC_TITLES, TARGET_TITLES
 from aggregate.scores.main_table import TableRow
+from aggregate.scores.records import take_mapping
 from aggregate.study import Study
 
 STATE_NAMES = [state.name for state in STATES]
@@ -104,7 +105,7 @@ class Island:
             [self.places[parent] for parent in facts.parents],
             _round(facts.gpu_hours, 4),
             _round(facts.cpu_hours, 4),
-            self._tell_work(take(facts.done, "facts")),
+            self._tell_work(take_mapping(facts.done, "facts")),
             [self._tell_attempt(attempt) for attempt in facts.attempts],
         ]
 
@@ -127,15 +128,15 @@ class Island:
             _round(attempt.hours, 4),
             self.texts.place(describe_host(begun)),
             self.texts.place(describe_code(begun)),
-            self.versions.place(take(begun, "versions")),
+            self.versions.place(take_mapping(begun, "versions")),
             len(ranks) if list(attempt.logs) == ranks else list(attempt.logs),
         ]
 
 
 def find_settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What a run was told, below the row that it was made for."""
-    label = take(take(spec, "infra"), "label")
-    return {key: label[key] for key in ("model", "variant") if label.get(key)} | take(spec, "config")
+    label = take_mapping(take_mapping(spec, "infra"), "label")
+    return {key: label[key] for key in ("model", "variant") if label.get(key)} | take_mapping(spec, "config")
 
 
 def _flatten(name: str, value: object) -> Iterator[tuple[str, str]]:
@@ -156,7 +157,7 @@ def describe_host(begun: Mapping[str, Any]) -> str:
 
 def describe_code(begun: Mapping[str, Any]) -> str:
     """Commit, and whether the code differed from it; else the digest of the code."""
-    code = take(begun, "code")
+    code = take_mapping(begun, "code")
     if not code.get("commit"):
         return f"no commit, code {str(code['digest'])[:16]}" if code.get("digest") else ""
     changed = f" with changes, code {str(code.get('digest', ''))[:16]}" if code.get("dirty") else ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from aggregate.scores.records import take_mapping, take_names, take_number
 from aggregate.sheets.run_costs import HOUR_S, count_devices
 from stilts.runs import DONE_SCHEMA
 
@@ -51,16 +52,12 @@ class RunFacts:
 
     @property
     def parents(self) -> tuple[str, ...]:
-        return self._list("parents")
+        return take_names(self.spec, "parents")
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The parents, and the prepared sets that it waits for and scores."""
-        return (*self.parents, *self._list("scores"))
-
-    def _list(self, key: str) -> tuple[str, ...]:
-        names = self.spec.get(key)
-        return tuple(map(str, names)) if isinstance(names, list) else ()
+        return (*self.parents, *take_names(self.spec, "scores"))
 
     @property
     def gpu_hours(self) -> float:
@@ -72,7 +69,7 @@ class RunFacts:
 
     def _sum_hours(self) -> tuple[float, float]:
         """Of all attempts that have ended, failed ones included, as the cost table counts them."""
-        device = take(self.done, "facts").get("device")
+        device = take_mapping(self.done, "facts").get("device")
         ended = [(attempt.hours, count_devices(attempt.begun, device)) for attempt in self.attempts]
         known = [(hours, devices) for hours, devices in ended if hours is not None]
         gpu_hours = sum(hours * gpus for hours, (gpus, _) in known)
@@ -137,8 +134,8 @@ def read_attempts(folder: str) -> Iterator[Attempt]:
             os.path.basename(path),
             str(outcome.get("state") or ""),
             " ".join(str(outcome.get("reason") or "").split()),
-            _number(begun.get("started")),
-            _number(outcome.get("ended")),
+            take_number(begun, "started"),
+            take_number(outcome, "ended"),
             begun,
             tuple(sorted((name for name in os.listdir(path) if name.endswith(".log")), key=lambda n: (len(n), n))),
         )
@@ -154,18 +151,8 @@ def read_object(path: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def take(record: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The mapping under a key; an empty one where something else stands there, for nobody has checked these files."""
-    value = record.get(key)
-    return value if isinstance(value, dict) else {}
-
-
 def describe_progress(progress: Mapping[str, Any]) -> str:
     """The last heartbeat; the clock is not asked how old it is."""
     if not progress:
         return "begun, no sign of progress yet"
     return f"{progress.get('phase')}: {progress.get('step')} of {progress.get('total')}"
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

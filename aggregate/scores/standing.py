@@ -28,7 +28,9 @@ def _holds(done: Mapping[str, Any] | None, read_parent: Callable[[str], Mapping[
     """Whether a run is done and its parents have the outputs that it was built on; one that is not there may have."""
     if done is None:
         return False
-    needs: dict[str, str] = done.get("needs", {})
+    needs = done.get("needs", {})
+    if not isinstance(needs, dict):  # what it was built on cannot be known
+        return False
     parents = {need: read_parent(need) for need in needs}
     return all(parent is None or is_output_of(needs[need], parent) for need, parent in parents.items())
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from aggregate.scores.records import take_count, take_mapping, take_names, take_number
 from stilts.runs import RunFolder, canonical_json, read_json
 
 ENCODER_STAGES = ("pretrain", "translate", "intermediate")  # make an encoder, which others build on
@@ -76,7 +77,7 @@ class RunCosts:
     def _list_parents(self, run: str) -> Sequence[str]:
         if run not in self._parents:
             spec = read_json(RunFolder(self.results / run).spec) or {}
-            self._parents[run] = spec.get("parents", ())
+            self._parents[run] = take_names(spec, "parents")
         return self._parents[run]
 
 
@@ -86,22 +87,23 @@ def stage_of(run: str) -> str:
 
 def read_cost(folder: RunFolder) -> RunCost:
     done = folder.read_done()
-    facts: Mapping[str, Any] | None = None if done is None else done.get("facts", {})
+    facts: Mapping[str, Any] | None = None if done is None else take_mapping(done, "facts")
     attempts = sorted(entry.path for entry in list_entries(folder.attempts) if entry.is_dir())
     gpu_hours = cpu_hours = 0.0
     energies: list[float] = []
     unknown = 0
     for path in map(Path, attempts):
         begun = read_json(path / "attempt.json") or {}
-        hours = measure_attempt(begun, read_json(path / "outcome.json") or {})
+        outcome = read_json(path / "outcome.json") or {}
+        hours = measure_attempt(begun, outcome)
         if hours is None:
             unknown += 1
             continue
         gpus, cores = count_devices(begun, (facts or {}).get("device"))
-        energies += read_energy(path)
+        energies += [] if (energy := take_number(outcome, "energy_kwh")) is None or energy < 0 else [energy]
         gpu_hours += hours * gpus
         cpu_hours += hours * cores
-    restarts = len((read_json(folder.path / "restarts.json") or {}).get("collapsed", ()))
+    restarts = len(take_names(read_json(folder.path / "restarts.json") or {}, "collapsed"))
     stage = stage_of(folder.path.name)
     return RunCost(stage, gpu_hours, cpu_hours, len(attempts), unknown, restarts, tuple(energies), facts)
 
@@ -117,25 +119,18 @@ def list_entries(folder: Path) -> list[os.DirEntry[str]]:
 
 def measure_attempt(begun: Mapping[str, Any], outcome: Mapping[str, Any]) -> float | None:
     """Hours from its first to its last word; None where one of them is not recorded: it was killed, or still runs."""
-    started, ended = begun.get("started"), outcome.get("ended")
-    if not isinstance(started, int | float) or not isinstance(ended, int | float):
+    started, ended = take_number(begun, "started"), take_number(outcome, "ended")
+    if started is None or ended is None:
         return None
     return max(0.0, ended - started) / HOUR_S
-
-
-def read_energy(path: Path) -> list[float]:
-    """The kWh of an attempt, where its outcome has them."""
-    energy = (read_json(path / "outcome.json") or {}).get("energy_kwh")
-    return [float(energy)] if isinstance(energy, int | float) and not isinstance(energy, bool) and energy >= 0 else []
 
 
 def count_devices(attempt: Mapping[str, Any], device: object) -> tuple[int, int]:
     """GPUs (one for each rank, none on a CPU) and cores that an attempt held. A local worker has one GPU, whatever the
     resource class asks for: the device that was computed on decides where it is known."""
-    resources = attempt.get("resources", {})
-    ranks = int(attempt.get("ranks", 1))
+    resources, ranks = take_mapping(attempt, "resources"), take_count(attempt, "ranks", 1)
     on_gpu = device != "cpu" if device else bool(resources.get("gpus"))
-    return ranks if on_gpu else 0, ranks * int(resources.get("cpus", 1))
+    return ranks if on_gpu else 0, ranks * take_count(resources, "cpus", 1)
 
 
 def sum_hours(costs: Sequence[RunCost], stages: Sequence[str], on_gpus: bool) -> Figure:
@@ -174,7 +169,7 @@ def read_fact(facts: Mapping[str, Any], name: str) -> float | None:
     value = facts.get(name)
     if isinstance(value, list):
         return len(value)
-    return value if isinstance(value, int | float) else None
+    return take_number(facts, name)
 
 
 def divide(tokens: Figure, seconds: Figure) -> Figure:
