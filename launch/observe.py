@@ -315,6 +315,10 @@ def _ended(run: Run, folder: RunFolder, ledger: Ledger, queue: Queue) -> Observa
         if outcome and outcome["state"] in ("failed", "blocked"):
             return Observation(outcome["state"], outcome["reason"], _name(job))
         return Observation(slurm.ENDED[job.state], f"Slurm: {job.reason}, exit code {job.exit_code}", _name(job))
+    if outcome and outcome["state"] == "cancelled" and record.get("slurm_job") and (queue.garbled or not queue.known):
+        # Requeued jobs end so too, and are in the queue again.
+        told = f"{outcome['reason']}; whether its job is in the queue again cannot be told now"
+        return Observation("pending", told, record["slurm_job"])
     if outcome and outcome["state"] != "done":
         return Observation(outcome["state"], outcome["reason"], record.get("slurm_job"))
     if attempt and record.get("slurm_job") is None and outcome is None:

@@ -14,6 +14,7 @@ from launch.ledger import Ledger
 from launch.observe import LIVE, STATES
 from launch.scene import Scene, look
 from launch.view.overview import make_overview
+from stilts.runs import write_json
 from tests.launch.mutations import ANY, mutate
 from tests.launch.site import Site
 
@@ -124,6 +125,23 @@ def test_an_answer_that_is_cut_off(site: Waves, wire: Wire) -> None:
     assert "sacct's answer was cut off after 17 characters: how jobs ended is read from the run folders alone" in (
         scene.notes
     )
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_requeued_job_is_not_made_again_while_nobody_knows_the_queue(tmp_path: Path, wire: Wire, code: int) -> None:
+    """Its attempt has told that it was stopped, and it waits in the queue; found by chaos on the real Slurm."""
+    site = Waves(tmp_path)
+    run_id = site.encoders[0]
+    attempt = site.attempt(run_id)
+    write_json(attempt / "outcome.json", {"state": "cancelled", "reason": "stopped by SIGTERM", "rank": 0})
+    wire.codes["squeue"] = code
+    seen = see(site, wire, "" if code else "garbage\n", "12_0|PENDING|0:0|x\n")
+    assert run_id not in seen.wanted
+    assert seen.observations[run_id].reason == (
+        "stopped by SIGTERM; whether its job is in the queue again cannot be told now"
+    )
+    wire.codes["squeue"] = 0
+    assert see(site, wire, accounts="12_0|CANCELLED by 0|0:15|x\n").observations[run_id].state == "cancelled"
 
 
 def test_lines_that_cannot_be_read(site: Waves, wire: Wire) -> None:
