@@ -10,15 +10,17 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+TOYS = {"jobs.stages": "toy_stages.py", "jobs.libraries": "toy_libraries.py"}
+
 
 class ToyStages:
-    """Finds the toy module under the name of the real one."""
+    """Finds the toy modules under the names of the real ones."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        if name != "jobs.stages":
+        if name not in TOYS:
             return None
-        return importlib.util.spec_from_file_location(name, Path(__file__).with_name("toy_stages.py"))
+        return importlib.util.spec_from_file_location(name, Path(__file__).with_name(TOYS[name]))
 
 
 sys.meta_path.insert(0, ToyStages())
