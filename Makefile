@@ -19,8 +19,8 @@ test: .venv/dev  ## every test, with a real Slurm where this machine may start o
 	@$(BIN)/python -m compileall -q aggregate jobs launch stilts tests  # read by some hundred commands
 	$(BIN)/python -m pytest --junit-xml=.reports/tests.xml $(PYTEST)
 
-torture: .venv/dev  ## every kill that `test` takes a choice of: stage kind x ZeRO stage x signal x moment, by hand
-	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py
+torture: .venv/dev  ## every kill that `test` takes a choice of, five minutes of chaos on the real Slurm; by hand
+	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py tests/slurm/test_chaos.py
 
 bench: .venv/dev  ## ratios in one run, against what people use: scoring, tables, bootstrap, launching, evaluation, training
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/seqeval seqeval==0.0.12

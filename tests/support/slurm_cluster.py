@@ -37,6 +37,7 @@ class SlurmCluster:
     # From the signal a preempted job asked for (--signal) to its SIGTERM; SIGKILL follows 5 s later. With 0 both come
     # at once. The controller looks for ended grace times, as for time limits, every 30 s only.
     grace_time_s: int = 0
+    message_timeout_s: int = 30  # how long commands wait for a controller that is not there
     submit_limit: int | None = None  # jobs of one user, pending or running, enforced
     folder: Path = field(init=False)
     env: dict[str, str] = field(default_factory=dict, init=False)
@@ -180,6 +181,7 @@ class SlurmCluster:
             max_array_size=self.max_array_size,
             min_job_age_s=self.min_job_age_s,
             grace_time_s=self.grace_time_s,
+            message_timeout_s=self.message_timeout_s,
             limits=self.submit_limit is not None,
         )
         (folder / "slurm.conf").write_text(slurm_conf)

@@ -35,7 +35,14 @@ class Ports:
 
 
 def slurm_conf(
-    folder: Path, ports: Ports, *, max_array_size: int, min_job_age_s: int, grace_time_s: int, limits: bool
+    folder: Path,
+    ports: Ports,
+    *,
+    max_array_size: int,
+    min_job_age_s: int,
+    grace_time_s: int,
+    message_timeout_s: int,
+    limits: bool,
 ) -> str:
     """Text of slurm.conf for a cluster that lives in `folder`."""
     host = socket.gethostname().split(".")[0]
@@ -74,7 +81,7 @@ def slurm_conf(
         "SlurmctldTimeout": 30,
         # A killed node is seen as down after this; a slow one must not be.
         "SlurmdTimeout": 20,
-        "MessageTimeout": 30,
+        "MessageTimeout": message_timeout_s,
         "CompleteWait": 0,
         "EpilogMsgTime": 0,
         "SchedulerType": "sched/backfill",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,7 +23,8 @@ STAGES = ROOT / "tests" / "support" / "toy_stage"
 
 
 class ToyStudy(Study):
-    """A study of toy stages on a cluster of the tests; its data is finished from the beginning.
+    """A study of toy stages on a cluster of the tests; its data is finished from the beginning: it is only said to be,
+    or, with `data`, it is that of another root, where real stages among the toys may read it.
 
     `cluster` are keys of its cluster file; with `continues_min` it continues by itself, so many minutes later.
     """
@@ -33,6 +35,7 @@ class ToyStudy(Study):
         grid: Mapping[str, Any],
         slurm: SlurmCluster,
         continues_min: float | None = None,
+        data: Path | None = None,
         **cluster: Any,
     ) -> None:
         if continues_min is not None:
@@ -44,7 +47,11 @@ class ToyStudy(Study):
         self.slurm = slurm
         super().__init__(folder, merge(TINY_TOY, grid), ("--cluster", str(folder / "cluster.yaml")), slurm.env)
         ready = [run.id for run in self.planned.runs.values() if run.stage in ("fetch", "pretrain", "prepare")]
-        finish(self.campaign, self.planned, ready)
+        if data is None:
+            finish(self.campaign, self.planned, ready)
+        else:
+            for run_id in ready:
+                shutil.copytree(data / run_id, self.root / run_id)
 
     @property
     def campaign(self) -> Campaign:
