@@ -6,7 +6,7 @@ among processes. Python's start counts there: this file, which each of them runs
 
 from __future__ import annotations
 
-import marshal
+import json
 import math
 import os
 import stat
@@ -164,14 +164,15 @@ def _finish(worker: subprocess.Popen[bytes] | None) -> Listing | None:
         answer = pipe.read()
     if worker.wait() != 0:
         return None
-    folders, signatures, closed = marshal.loads(answer)  # noqa: S302 - our own process has written it
-    return Listing(folders, array("q", signatures), closed)
+    names, _, signatures = answer.partition(b"\n")
+    folders, closed = json.loads(names)
+    return Listing([(folder, text) for folder, text in folders], array("q", signatures), [(f, r) for f, r in closed])
 
 
 def _answer(root: str, bound: str, until: str) -> None:
     listing = _list_below(root, _list_folder(root, "", False, Listing()), bound, until, signed=True)
-    answer = listing.folders, listing.signatures.tobytes(), listing.closed
-    sys.stdout.buffer.write(marshal.dumps(answer))
+    sys.stdout.buffer.write(json.dumps([listing.folders, listing.closed]).encode() + b"\n")
+    sys.stdout.buffer.write(listing.signatures.tobytes())
 
 
 if __name__ == "__main__":

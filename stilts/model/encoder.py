@@ -33,7 +33,7 @@ def load_encoder(path: Path, attention: str, dropout: float | None, dtype: torch
             attn_implementation=attention,
             dtype=dtype,
             local_files_only=True,
-            use_safetensors=True,
+            weights_only=True,  # a pickle is read as tensors alone
             **({"add_pooling_layer": False} if takes_pooling else {}),
         )
 
