@@ -43,7 +43,7 @@ class Resources(Settings):
     micro_tokens: Count | None = None
     zero_stage: Annotated[int, Field(ge=0, le=3, strict=True)] = 1
     activation_checkpointing: bool = False
-    cuda_graphs: bool = False
+    cuda_graphs: bool = True
     checkpoint_min: Positive | None = None
     pack: Count | None = None
     at_once: Count | None = None

@@ -42,7 +42,8 @@ def attend(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
+    # Not states[0], whose gradient is a copy of it amid zeros.
+    query, key, value = (states.squeeze(0).transpose(0, 1) for states in (query, key, value))
     compute = _attend_flash if query.is_cuda else _attend_each
     return compute(query, key, value, cu_seq_lens_q, max_length_q, dropout, scaling).unsqueeze(0), None
 

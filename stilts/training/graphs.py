@@ -1,8 +1,9 @@
-"""Whole passes as CUDA graphs: some two thousand kernels of a small batch cost the CPU one launch.
+"""Passes that add their gradients to DeepSpeed's flat fp32 buffers themselves, small ones as CUDA graphs: some two
+thousand kernels of a small batch cost the CPU one launch.
 
-A graph reads its batch from fixed memory and adds its gradients to DeepSpeed's flat fp32 buffers, as DeepSpeed does
-after its own backward passes of bf16 at stage 1. Dropout follows torch's generator as without a graph: what a pass
-draws depends on the seed that was set before it alone.
+That is what DeepSpeed does after its own backward passes of bf16 at stage 1, but without a copy of each gradient in
+fp32. A graph reads its batch from fixed memory. Dropout follows torch's generator as without a graph: what a pass draws
+depends on the seed that was set before it alone.
 """
 
 from __future__ import annotations
@@ -37,15 +38,16 @@ class _Graph:
 
 class Graphs:
     """One graph for each task and size of row, made when the size comes for the second time: the first pass goes
-    kernel by kernel, in which libraries load what they need. All graphs share their memory: no two run at once, and
-    nothing of one is read after another has run but its loss."""
+    kernel by kernel, in which libraries load what they need, and so does every pass of large rows or where `enabled`
+    is false. All graphs share their memory: no two run at once, and nothing of one is read after another has run but
+    its loss."""
 
-    def __init__(self, engine: Any) -> None:
+    def __init__(self, engine: Any, enabled: bool = True) -> None:
         self.module, self.bare = engine.module, _Bare(engine.module)
         self.sums = find_sums(engine)
         self.factor = torch.zeros((), device=engine.device)
         self.pool = torch.cuda.graph_pool_handle()
-        self.enabled = True
+        self.enabled = enabled
         self._seen: set[Any] = set()
         self._graphs: dict[Any, _Graph] = {}
 
@@ -54,22 +56,28 @@ class Graphs:
         """Graphs that were made."""
         return len(self._graphs)
 
-    def takes(self, task: str, part: MicroBatch) -> bool:
-        """Whether there is a graph for this pass, made now if it is time for it."""
+    def run(self, task: str, part: MicroBatch, factor: float) -> Tensor:
+        """Add the gradient of the sum of the losses times `factor`; returns that sum, valid until the next pass."""
+        graph = self._find(task, part)
+        self.factor.fill_(factor)  # after what may be recorded, which adds zeros
+        return graph.replay(part) if graph else self._pass(task, part.to(self.factor.device))
+
+    def _find(self, task: str, part: MicroBatch) -> _Graph | None:
+        """The graph of this pass, made now if it is time for it."""
         key = _key(task, part)
         if key in self._graphs:
-            return True
+            return self._graphs[key]
         if not self.enabled or part.tokens > MOST_TOKENS or self.count >= MOST_GRAPHS:
-            return False
+            return None
         if key not in self._seen:
             self._seen.add(key)
-            return False
+            return None
         try:
             self._graphs[key] = self._capture(task, part)
         except RuntimeError as error:  # out of memory, too
             print(f"no CUDA graphs from here on: {_first_cause(error)}", flush=True)
             self._give_up()
-        return self.enabled
+        return self._graphs.get(key)
 
     def _give_up(self) -> None:
         """Leave everything as it was before a graph that could not be finished."""
@@ -83,11 +91,6 @@ class Graphs:
         torch.cuda.default_generators[device.index].graphsafe_set_state(state)
         torch.cuda.manual_seed(torch.initial_seed())
         torch.cuda.empty_cache()
-
-    def run(self, task: str, part: MicroBatch, factor: float) -> Tensor:
-        """Add the gradient of the sum of the losses times `factor`; returns that sum, valid until the next pass."""
-        self.factor.fill_(factor)
-        return self._graphs[_key(task, part)].replay(part)
 
     def _capture(self, task: str, part: MicroBatch) -> _Graph:
         flat = flatten(part.arrays).to(self.factor.device)

@@ -71,7 +71,7 @@ class Passes:
         """Add the gradient of a piece; `last` marks the final one of the update. Returns the sum of its losses times
         its weight, detached; valid until the next pass."""
         part = self.form(update, piece)
-        if self._graphed and piece.weight and self._graphed.takes(update.task, part):
+        if self._graphed and piece.weight:
             self.engine.set_gradient_accumulation_boundary(last)
             return self._graphed.run(update.task, part, self.updater.factor(update.terms))
         return self._run_eagerly(update, part, last)
@@ -101,6 +101,6 @@ def open_passes(training: Training, engine: Any, updater: Updater, world: World)
     first = find_first_position(encoder.config)
     assert first is not None, "asked of encoders that can be packed"
     packing = Packing.of(training.pad_id, first, training.sets, training.plan.batch_sizes)
-    suited = layout.cuda_graphs and not layout.activation_checkpointing and sums_apart(engine)
     alone = world.device.type == "cuda" and world.size == 1
-    return Passes(engine, updater, world, packing, Graphs(engine) if suited and alone else None)
+    direct = alone and sums_apart(engine) and not layout.activation_checkpointing
+    return Passes(engine, updater, world, packing, Graphs(engine, layout.cuda_graphs) if direct else None)
