@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,6 @@ from tests.support.campaigns import Study
 from tests.support.slurm_cluster import SlurmCluster
 
 MakeStudy = Callable[..., Study]
-
-# Three to five minutes, and not yet passed often enough to stand in everybody's way: `make torture` runs it.
-collect_ignore = [] if os.environ.get("STILTS_TORTURE") else ["test_chaos.py"]
-
 
 @pytest.fixture(scope="module")
 def make_study(slurm: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> MakeStudy:
