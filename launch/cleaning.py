@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.campaign import Campaign
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.plan import Plan
 from stilts.runs import RunFolder, read_json, walk_files
 

@@ -18,7 +18,7 @@ from launch.here import prepare_here, run_local
 from launch.history import PILOT_FOLDER
 from launch.ledger import Ledger
 from launch.limits import SLURMS_ARRAY_LIMIT, read_array_limit
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.operations import Desk
 from launch.options import selected_expressions
 from launch.pilot import begin_pilot, make_pilot, show_pilot

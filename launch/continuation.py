@@ -15,7 +15,8 @@ import yaml
 from launch import sbatch, slurm
 from launch.campaign import Campaign
 from launch.limits import Limits
-from launch.observe import LIVE, Observation, Queue
+from launch.observation.queue import Queue
+from launch.observation.states import LIVE, Observation
 from launch.plan import Plan
 from launch.resources import Resources
 from stilts.runs import read_json, write_json, write_text

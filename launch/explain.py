@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from launch.failures.evidence import Failure
 from launch.logs import find_logs, printable, tail
-from launch.observe import LIVE, last_attempt
+from launch.observation.attempts import last_attempt
+from launch.observation.states import LIVE
 from launch.scene import Scene
 from stilts.failures import KINDS
 from stilts.runs import read_json

@@ -10,7 +10,7 @@ from pathlib import Path
 from launch.campaign import Campaign
 from launch.disk import estimate_disk
 from launch.local import default_workers, find_gpus
-from launch.observe import LIVE, Observation
+from launch.observation.states import LIVE, Observation
 from launch.outlook import Outlook, look_out
 from launch.plan import Plan
 from launch.preflight import Preflight, check, still_to_write

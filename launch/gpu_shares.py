@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from launch.ledger import Ledger, Submission
-from launch.observe import Queue
+from launch.observation.queue import Queue
 from launch.reconcile import Array
 from stilts.errors import UserError
 

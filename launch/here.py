@@ -13,7 +13,8 @@ from launch.data_report import count_note, summary_table, write_report
 from launch.disk import estimate_disk
 from launch.ledger import Ledger
 from launch.local import Pool, default_workers, find_gpus
-from launch.observe import LIVE, Observation, observe
+from launch.observation.observe import observe
+from launch.observation.states import LIVE, Observation
 from launch.plan import Plan
 from launch.preflight import check
 from launch.preparation import preparations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from launch.campaign import Campaign
 from launch.ledger import Ledger
-from launch.observe import Queue
+from launch.observation.queue import Queue
 from launch.plan import Plan
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launch.campaign import Campaign
-from launch.observe import last_attempt
+from launch.observation.attempts import last_attempt
 from launch.plan import Plan
 from launch.workers import Server, Worker, start_process
 from stilts.runs import read_json

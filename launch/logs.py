@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launch.campaign import Campaign
 from launch.ledger import Ledger
-from launch.observe import last_attempt
+from launch.observation.attempts import last_attempt
 
 _TAIL_BYTES = 64 * 1024
 _POLL_S = 0.5

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from launch import slurm
 from launch.failures.recovery import HELD_REASON
 from launch.lineage import find_cone, find_lineage
-from launch.observe import LIVE, Observation
+from launch.observation.states import LIVE, Observation
 from launch.scene import Scene
 from stilts.errors import UserError
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from launch.campaign import Campaign
-from launch.observe import LIVE, Observation
+from launch.observation.states import LIVE, Observation
 from launch.slurm import this_user
 from stilts.runs import read_json, write_json
 

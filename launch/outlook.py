@@ -13,7 +13,7 @@ from rich.table import Table
 
 from launch.estimates import NOTHING, Estimate, Span, estimate_plan
 from launch.makespan import Node, TooLarge, longest_chain, simulate
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.plan import Plan
 
 LIGHT_STAGES = ("fetch", "prepare")

@@ -19,7 +19,7 @@ from rich.markup import escape
 from launch.campaign import Campaign
 from launch.disk import DiskNeed, find_lack
 from launch.models import check_model, find_damage
-from launch.observe import LIVE, Observation
+from launch.observation.states import LIVE, Observation
 from launch.packs import job_resources
 from launch.plan import Plan
 from launch.resources import Resources

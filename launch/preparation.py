@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from launch.campaign import Campaign
-from launch.observe import LIVE, Observation
+from launch.observation.states import LIVE, Observation
 from launch.plan import Plan
 from stilts.errors import UserError
 

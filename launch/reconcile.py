@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from launch.observe import LIVE, Observation
+from launch.observation.states import LIVE, Observation
 from launch.packs import cut_packs, job_resources
 from launch.plan import Plan
 from launch.resources import Resources

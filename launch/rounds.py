@@ -20,7 +20,9 @@ from launch.gpu_shares import live_shares, rebalance
 from launch.leavers import find_leavers
 from launch.ledger import Ledger, Submission
 from launch.limits import Limits, ask_limits
-from launch.observe import LIVE, Observation, Queue, observe, settle
+from launch.observation.observe import observe
+from launch.observation.queue import Queue, settle
+from launch.observation.states import LIVE, Observation
 from launch.operations import Desk, name_jobs
 from launch.options import selected_expressions
 from launch.plan import Plan

@@ -10,7 +10,9 @@ from launch.failures.policies import HELPING
 from launch.failures.recovery import Recovery, recover, spread
 from launch.ledger import Ledger
 from launch.lineage import find_lineage
-from launch.observe import Observation, Queue, observe
+from launch.observation.observe import observe
+from launch.observation.queue import Queue
+from launch.observation.states import Observation
 from launch.orders import Orders, read_orders, show_orders
 from launch.plan import Plan
 from launch.reconcile import wanted_runs

@@ -25,7 +25,7 @@ from typing import Any
 from launch.axes import NAMED_AXES
 from launch.expand import Combination
 from launch.names import IN_TURN, MIXED
-from launch.observe import STATES, Observation
+from launch.observation.states import STATES, Observation
 from launch.options import add_select as add_select
 from launch.options import selected_expressions as selected_expressions
 from launch.plan import Plan

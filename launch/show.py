@@ -17,7 +17,7 @@ from rich.tree import Tree
 from launch.campaign import Campaign
 from launch.local import Pool
 from launch.logs import printable
-from launch.observe import STATES, Observation
+from launch.observation.states import STATES, Observation
 from launch.plan import Plan
 from launch.reconcile import Actions
 from launch.scene import Scene

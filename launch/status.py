@@ -29,7 +29,8 @@ from launch.explain import explain_failure
 from launch.history import PILOT_FOLDER
 from launch.ledger import Ledger
 from launch.logs import copy_to_terminal, find_logs, follow
-from launch.observe import LIVE, last_attempt
+from launch.observation.attempts import last_attempt
+from launch.observation.states import LIVE
 from launch.pilot import make_pilot
 from launch.plan import make_plan
 from launch.scene import Scene, look

@@ -18,7 +18,8 @@ from launch.campaign import Campaign
 from launch.gpu_shares import Share, admit
 from launch.ledger import Ledger, Submission
 from launch.limits import Limits
-from launch.observe import Observation, settle
+from launch.observation.queue import settle
+from launch.observation.states import Observation
 from launch.packs import Needs, describe_pack
 from launch.plan import Plan
 from launch.reconcile import Array, group

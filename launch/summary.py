@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from launch.disk import DiskNeed, Space, estimate_disk, free_space
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.plan import Plan
 from launch.scale import UPDATES
 from launch.sharing import TRAINING_STAGES, Sharing, count_regimes, count_sharing, regime_of

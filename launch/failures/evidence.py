@@ -10,7 +10,9 @@ from launch import slurm
 from launch.campaign import Campaign
 from launch.ledger import Ledger
 from launch.logs import find_logs, tail
-from launch.observe import Observation, Queue, last_attempt
+from launch.observation.attempts import last_attempt
+from launch.observation.queue import Queue
+from launch.observation.states import Observation
 from stilts.failures import KINDS, kind_of_text, signature_of
 from stilts.runs import read_json
 

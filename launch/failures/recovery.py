@@ -11,7 +11,8 @@ from launch.failures.answer import Answer, answer
 from launch.failures.evidence import Failure, find_failures
 from launch.failures.history import Entry, append_entry, make_entry, read_history
 from launch.ledger import Ledger
-from launch.observe import LIVE, Observation, Queue
+from launch.observation.queue import Queue
+from launch.observation.states import LIVE, Observation
 from launch.orders import Orders
 from launch.plan import Plan
 from launch.slurm import SlurmUnavailable, count_nodes

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from launch.axes import NAMED_AXES
-from launch.observe import STATES
+from launch.observation.states import STATES
 from launch.scene import Scene
 from launch.selectors import axis_value
 from launch.view.attempts import Attempt, read_all

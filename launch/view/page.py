@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from launch.logs import find_logs, printable, tail
-from launch.observe import STATES
+from launch.observation.states import STATES
 from launch.scene import Scene
 from launch.view.charts import draw_hours, draw_progress
 from launch.view.layout import place_runs

@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from launch.campaign import Campaign  # noqa: E402
 from launch.cluster import load_cluster  # noqa: E402
 from launch.ledger import Ledger  # noqa: E402
-from launch.observe import Observation  # noqa: E402
+from launch.observation.states import Observation  # noqa: E402
 from launch.plan import Plan, make_plan  # noqa: E402
 from launch.reconcile import group  # noqa: E402
 from launch.spec import load_grid  # noqa: E402

@@ -10,7 +10,7 @@ import pytest
 from launch.campaign import Campaign
 from launch.cleaning import find_removable
 from launch.ledger import Ledger
-from launch.observe import observe
+from launch.observation.observe import observe
 from launch.plan import Plan
 from stilts.runs import remove_folder
 from tests.launch.small import finish, plan_of, small

@@ -12,7 +12,7 @@ from launch.campaign import Campaign
 from launch.cluster import Cluster
 from launch.estimates import Estimate, Span, estimate_plan
 from launch.history import read_history
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.outlook import Outlook, look_out, spell_hours
 from launch.plan import Plan
 from launch.resources import Match, ResourceRule

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launch.ledger import Ledger
-from launch.observe import LIVE, STATES
+from launch.observation.states import LIVE, STATES
 from launch.scene import Scene, look
 from launch.view.overview import make_overview
 from stilts.runs import write_json

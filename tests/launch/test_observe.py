@@ -19,7 +19,9 @@ from rich.console import Console
 from launch import slurm
 from launch.campaign import Campaign
 from launch.ledger import Ledger, Submission
-from launch.observe import Observation, Queue, observe
+from launch.observation.observe import observe
+from launch.observation.queue import Queue
+from launch.observation.states import Observation
 from launch.reconcile import decide
 from launch.show import problems_table
 from stilts.runs import done_record, write_json

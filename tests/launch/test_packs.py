@@ -14,7 +14,9 @@ from launch.campaign import Campaign
 from launch.cluster import Cluster
 from launch.leavers import find_leavers
 from launch.ledger import Ledger
-from launch.observe import Observation, Queue, observe
+from launch.observation.observe import observe
+from launch.observation.queue import Queue
+from launch.observation.states import Observation
 from launch.packs import Needs, cut_packs, describe_pack, job_resources
 from launch.plan import Plan
 from launch.reconcile import decide, wanted_runs

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from launch.cluster import Cluster, load_cluster
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.plan import Plan, make_plan
 from launch.reconcile import decide
 from launch.resources import Match, ResourceRule

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from launch.campaign import Campaign
 from launch.cluster import Cluster
 from launch.ledger import Ledger
-from launch.observe import STATES, Observation, observe
+from launch.observation.observe import observe
+from launch.observation.states import STATES, Observation
 from launch.plan import Plan
 from launch.reconcile import Array, decide, narrow, wanted_runs
 from launch.show import plan_json

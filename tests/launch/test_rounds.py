@@ -17,7 +17,7 @@ from launch.campaign import Campaign
 from launch.cluster import load_cluster
 from launch.grid import main
 from launch.ledger import Ledger
-from launch.observe import observe
+from launch.observation.observe import observe
 from launch.plan import Plan, make_plan
 from launch.spec import find_grid, load_grid
 from stilts.runs import read_json, write_json

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launch.expand import Combination
-from launch.observe import STATES, Observation
+from launch.observation.states import STATES, Observation
 from launch.plan import Plan
 from launch.selectors import add_select, select, selected_expressions
 from stilts.errors import UserError

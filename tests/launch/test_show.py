@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from launch.cluster import load_cluster
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.plan import Plan, make_plan
 from launch.show import TREE_LIMIT, plan_tree
 from launch.spec import GRIDS, load_grid

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from launch import status
 from launch.logs import follow, tail
-from launch.observe import STATES
+from launch.observation.states import STATES
 from launch.view.attempts import Attempt, read_all
 from launch.view.interval import interval_s
 from launch.view.overview import make_overview, spell_seconds

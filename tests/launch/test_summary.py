@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launch.cluster import load_cluster
-from launch.observe import Observation
+from launch.observation.states import Observation
 from launch.plan import Plan, make_plan
 from launch.sharing import count_regimes, count_sharing
 from launch.spec import GRIDS, load_grid

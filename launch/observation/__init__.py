@@ -1,0 +1,1 @@
+"""What is: from run folders first, then one squeue, then at most one sacct."""
