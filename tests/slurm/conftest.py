@@ -13,6 +13,7 @@ from tests.support.slurm_cluster import SlurmCluster
 
 MakeStudy = Callable[..., Study]
 
+
 @pytest.fixture(scope="module")
 def make_study(slurm: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> MakeStudy:
     """Make a study whose commands talk to the test cluster."""
