@@ -1,21 +1,21 @@
 """Which files of a tree may tell scores, folder by folder, and the signature that a file keeps while nobody touches it.
 
 Half of a listing's time the kernel needs to look at a hundred thousand files, one by one, so large trees are shared
-among processes. Python's start counts there: this file, which each of them runs, uses the standard library alone.
+among processes.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import stat
-import subprocess
-import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregate.processes import share
 
 SKIPPED_FOLDERS = {"superseded"}
 PILOT_MARKER = "PILOT"  # a file in the root of a pilot (stilts.runs has the same): its runs are no results
@@ -23,7 +23,6 @@ DONE = "DONE"
 FIELDS = 4  # of a signature: size, times of the last change of content and of anything (ns), inode
 IRREGULAR = -1  # in place of the size: a folder, a pipe, a device
 VANISHED = -2  # could not be looked at
-MAX_PROCESSES = 8
 
 Signature = tuple[int, int, int, int]
 Folder = tuple[str, str]  # path relative to the root, "" for the root itself; sorted names with "/" between them
@@ -44,46 +43,59 @@ class Listing:
         self.closed += other.closed
 
 
-def list_tree(root: str, signed: bool = False, processes: int = 1) -> Listing:
+def list_tree(root: str, signed: bool = False) -> Listing:
     """Every *.json and every DONE below `root`, outside folders named `superseded` and pilots. Links to folders are
     not followed.
 
-    With `signed` each file is looked at, by several processes where more than one is given.
+    With `signed` each file is looked at.
     """
-    listing = Listing()
-    folders = _list_folder(root, "", signed, listing)
-    # Other processes begin at once, this one has more to do besides: half a share is its own.
-    share = max(2, math.ceil(len(folders) / (processes - 0.5)))
-    own = share // 2 if processes > 1 else share
-    # Each takes the folders from one name on up to another, whatever there is when it comes there.
-    bounds = [*folders[own::share], ""] if signed and processes > 1 else [""]
-    workers = [(bound, _start(root, bound, until)) for bound, until in pairwise(bounds)]
-    listing.extend(_list_below(root, folders, "", bounds[0], signed))
-    for (bound, worker), until in zip(workers, bounds[1:], strict=True):
-        listing.extend(_finish(worker) or _list_below(root, folders, bound, until, signed))
+    listing, folders = list_top(root, signed)
+    for part in share(lambda own: list_below(root, own, signed), folders):
+        listing.extend(part)
+    listing.folders, places = sort_folders(listing.folders)
+    if signed:
+        listing.signatures = array("q", read_signatures(listing)[places].tobytes())
     return listing
 
 
-def count_processes() -> int:
-    """Processes that this machine has cores for."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(MAX_PROCESSES, cores)
+def list_top(root: str, signed: bool = False) -> tuple[Listing, list[str]]:
+    """The root alone, and the folders in it."""
+    listing = Listing()
+    return listing, _list_folder(root, "", signed, listing)
+
+
+def list_below(root: str, folders: Sequence[str], signed: bool = False) -> Listing:
+    """Some of the folders in the root, with all below them, as a walk from the top meets them."""
+    listing = Listing()
+    waiting = [*reversed(folders)]
+    while waiting:
+        waiting += reversed(_list_folder(root, waiting.pop(), signed, listing))
+    return listing
+
+
+def sort_folders(folders: Sequence[Folder]) -> tuple[list[Folder], NDArray[np.int64]]:
+    """The folders of several listings as a single walk meets them, and the places that their files, one after the
+    other, have had before."""
+    order = sorted(range(len(folders)), key=lambda number: folders[number][0].partition("/")[0])
+    counts = count_files(folders)
+    before, after = np.cumsum(counts) - counts, np.cumsum(counts[order]) - counts[order]
+    shifts = np.repeat(before[order] - after, counts[order])
+    return [folders[number] for number in order], shifts + np.arange(len(shifts))
+
+
+def count_files(folders: Iterable[Folder]) -> NDArray[np.int64]:
+    return np.array([names.count("/") + 1 for _, names in folders], np.int64)
+
+
+def read_signatures(listing: Listing) -> NDArray[np.int64]:
+    """Files x FIELDS."""
+    return np.frombuffer(listing.signatures, np.int64).reshape(-1, FIELDS)
 
 
 def sign(status: os.stat_result) -> Signature:
     """The signature of a file: whoever writes, replaces, renames, or closes it to others changes it."""
     size = status.st_size if stat.S_ISREG(status.st_mode) else IRREGULAR
     return size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
-
-
-def _list_below(root: str, folders: Sequence[str], bound: str, until: str, signed: bool) -> Listing:
-    """Those of the folders in `root` that lie between two names, with all below them, as a walk from the top meets
-    them; "" is no bound."""
-    listing = Listing()
-    waiting = [folder for folder in reversed(folders) if bound <= folder and (folder < until or not until)]
-    while waiting:
-        waiting += reversed(_list_folder(root, waiting.pop(), signed, listing))
-    return listing
 
 
 def _list_folder(root: str, folder: str, signed: bool, listing: Listing) -> list[str]:
@@ -143,37 +155,3 @@ def _sign_all(names: list[str], descriptor: int, signatures: array[int]) -> None
         else:
             size = status.st_size if regular(status.st_mode) else IRREGULAR
             add((size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
-
-
-def _start(root: str, bound: str, until: str) -> subprocess.Popen[bytes] | None:
-    """Another process at its share; None where none can be started."""
-    try:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, root, bound, until], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-        )
-    except OSError:
-        return None
-
-
-def _finish(worker: subprocess.Popen[bytes] | None) -> Listing | None:
-    """What another process has listed; None where it failed, whyever: its share is then listed here."""
-    if worker is None:
-        return None
-    assert worker.stdout is not None
-    with worker.stdout as pipe:
-        answer = pipe.read()
-    if worker.wait() != 0:
-        return None
-    names, _, signatures = answer.partition(b"\n")
-    folders, closed = json.loads(names)
-    return Listing([(folder, text) for folder, text in folders], array("q", signatures), [(f, r) for f, r in closed])
-
-
-def _answer(root: str, bound: str, until: str) -> None:
-    listing = _list_below(root, _list_folder(root, "", False, Listing()), bound, until, signed=True)
-    sys.stdout.buffer.write(json.dumps([listing.folders, listing.closed]).encode() + b"\n")
-    sys.stdout.buffer.write(listing.signatures.tobytes())
-
-
-if __name__ == "__main__":
-    _answer(*sys.argv[1:])

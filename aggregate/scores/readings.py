@@ -11,13 +11,13 @@ import bisect
 import os
 from array import array
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.scores.listing import FIELDS, Folder, Signature
+from aggregate.scores.listing import FIELDS, Folder, Signature, count_files
 from stilts.results import RowKey
 
 T = TypeVar("T", bound=Hashable)
@@ -114,6 +114,38 @@ class Columns:
         self.values = np.concatenate([self.values, others.values])
 
 
+def join_columns(parts: Sequence[tuple[Columns, Tables]]) -> tuple[Columns, Tables]:
+    """Columns one below the other, whose places are in tables of their own, as columns with common tables."""
+    tables, moved, shift = Tables(), [], 0
+    for columns, own in parts:
+        labels, spots, metrics = (
+            _move(own.labels, tables.labels),
+            _move(own.spots, tables.spots),
+            _move(own.metrics, tables.metrics),
+        )
+        texts = _move(own.texts, tables.texts, NO_TEXT)
+        moved.append(
+            replace(
+                columns,
+                label=labels[columns.label],
+                spot=spots[columns.spot],
+                metrics=metrics[columns.metrics],
+                recipe=texts[columns.recipe],
+                caveat=texts[columns.caveat],
+                text=texts[columns.text],
+                first=columns.first + shift,
+            )
+        )
+        shift += len(columns.values)
+    joined = {one.name: np.concatenate([getattr(columns, one.name) for columns in moved]) for one in fields(Columns)}
+    return Columns(**joined), tables
+
+
+def _move(own: Table[T], common: Table[T], absent: int = 0) -> NDArray[np.int32]:
+    """The place among common values of each own one, and last, where -1 leads, the place of those that have none."""
+    return np.array([*map(common.place, own.values), absent], np.int32)
+
+
 class ColumnsBuilder:
     """Columns that grow file by file."""
 
@@ -170,8 +202,7 @@ class Readings:
     tables: Tables
 
     def __post_init__(self) -> None:
-        counts = [names.count("/") + 1 for _, names in self.folders]
-        self.starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self.starts = np.concatenate([[0], np.cumsum(count_files(self.folders))])
         self._starts: list[int] = self.starts.tolist()
 
     def count_values(self) -> int:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.scores.listing import FIELDS, VANISHED, Folder, Listing, count_processes, list_tree
+from aggregate.processes import share
+from aggregate.scores.listing import (
+    VANISHED,
+    Folder,
+    Listing,
+    list_below,
+    list_top,
+    list_tree,
+    read_signatures,
+    sort_folders,
+)
 from aggregate.scores.metric_files import MetricFiles
 from aggregate.scores.reading_cache import ReadingCache
-from aggregate.scores.readings import Columns, Readings, Tables
+from aggregate.scores.readings import Columns, Readings, Tables, join_columns
 
-SHARED_FILES = 20_000  # from so many on other processes look at files faster than they start
 STALE_SHARE = 0.01  # of the files, from which on the cache is written anew
 
 
@@ -32,35 +42,57 @@ def read_tree(results: Path, cache: ReadingCache | None = None) -> ResultTree:
     """Read every file below `results` that may tell scores; with a cache only those that have changed since."""
     root = os.fspath(results)
     known = cache.load() if cache else None
-    files = MetricFiles(root, known.tables if known else Tables())
-    if known is None:
-        listing = list_tree(root)
-        columns = files.read((folder, names.split("/")) for folder, names in listing.folders)
-        fresh = len(columns)
-    else:
-        processes = count_processes() if len(known.columns) >= SHARED_FILES else 1
-        listing = list_tree(root, signed=True, processes=processes)
-        columns, fresh = _update(known, listing, files)
-    readings = Readings(listing.folders, columns, files.tables)
-    if cache and fresh > STALE_SHARE * len(columns):
-        cache.save(readings)
-    closed = [(folder, f"closed: {reason}") for folder, reason in listing.closed]
-    return ResultTree(readings, closed + files.unreadable)
+    tree, fresh = _read_all(root) if known is None else _read_changed(root, known)
+    if cache and fresh > STALE_SHARE * len(tree.readings.columns):
+        cache.save(tree.readings)
+    return tree
 
 
-def _update(known: Readings, listing: Listing, files: MetricFiles) -> tuple[Columns, int]:
-    """The columns of the files listed, and how many of them had to be read."""
+def _read_all(root: str) -> tuple[ResultTree, int]:
+    """The whole tree, and the number of its files."""
+    top, below = list_top(root)
+    parts = [_read_listed(root, top), *share(partial(_read_below, root), below)]
+    listings = [listing for listing, *_ in parts]
+    folders, places = sort_folders([folder for listing in listings for folder in listing.folders])
+    columns, tables = join_columns([(columns, tables) for _, columns, tables, _ in parts])
+    readings = Readings(folders, columns.take(places), tables)
+    unreadable = [entry for *_, entries in parts for entry in entries]
+    return ResultTree(readings, _list_closed(*listings) + unreadable), len(places)
+
+
+Part = tuple[Listing, Columns, Tables, list[tuple[str, str]]]
+
+
+def _read_below(root: str, folders: Sequence[str]) -> Part:
+    return _read_listed(root, list_below(root, folders))
+
+
+def _read_listed(root: str, listing: Listing) -> Part:
+    """The listing with what its files say, and those of them that could not be read."""
+    files = MetricFiles(root, Tables())
+    columns = files.read((folder, names.split("/")) for folder, names in listing.folders)
+    return listing, columns, files.tables, files.unreadable
+
+
+def _read_changed(root: str, known: Readings) -> tuple[ResultTree, int]:
+    """As `_read_all`, but of files that are as they were when they were read what was read; and how many are not."""
+    listing = list_tree(root, signed=True)
+    files = MetricFiles(root, known.tables)
     places = _find_places(known, listing.folders)
-    listed = np.frombuffer(listing.signatures, np.int64).reshape(-1, FIELDS)
+    listed = read_signatures(listing)
     same = (places >= 0) & (listed[:, 0] != VANISHED)
     same[same] = (known.columns.signature[places[same]] == listed[same]).all(axis=1)
     changed = np.flatnonzero(~same)
-    fresh = files.read(_name_files(listing.folders, changed))
-    if not len(known.columns):
-        return fresh, len(changed)
-    columns = known.columns.take(np.where(same, places, 0))
-    columns.replace(changed, fresh)
-    return columns, len(changed)
+    columns = files.read(_name_files(listing.folders, changed))
+    if len(known.columns):
+        fresh, columns = columns, known.columns.take(np.where(same, places, 0))
+        columns.replace(changed, fresh)
+    readings = Readings(listing.folders, columns, files.tables)
+    return ResultTree(readings, _list_closed(listing) + files.unreadable), len(changed)
+
+
+def _list_closed(*listings: Listing) -> list[tuple[str, str]]:
+    return [(folder, f"closed: {reason}") for listing in listings for folder, reason in listing.closed]
 
 
 def _find_places(known: Readings, folders: list[Folder]) -> NDArray[np.int64]:

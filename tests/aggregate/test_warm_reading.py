@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aggregate.scores import listing, metric_files, reading_cache, result_tree
+from aggregate import processes
+from aggregate.scores import listing, metric_files, reading_cache
 from aggregate.scores.collection import Collection, collect
 from aggregate.scores.metric_files import MetricFiles
 from aggregate.scores.reading_cache import ReadingCache, open_cache
@@ -235,28 +236,50 @@ def test_a_doubtful_run_is_judged_by_the_markers_of_today(results: Path, cache: 
     assert collect(results, {}, cache).files == standing.files
 
 
-def test_a_listing_shared_among_processes_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_tree(tmp_path, random.Random(3), 50)
-    os.mkdir(os.fsencode(tmp_path) + b"/\xff")
-    os.symlink("nowhere", os.fsencode(tmp_path) + b"/\xff/\xfe.json")
-    (tmp_path / "loop.json").symlink_to("loop.json")
-    (tmp_path / "linked").symlink_to(tmp_path / "loose")
-    (tmp_path / "superseded").mkdir()
-    (tmp_path / "superseded" / "a.json").write_text("{}")
-    alone = listing.list_tree(str(tmp_path), signed=True)
-    assert len(alone.signatures) == listing.FIELDS * sum(names.count("/") + 1 for _, names in alone.folders)
-    assert not any("superseded" in folder or "linked" in folder for folder, _ in alone.folders)
-    for processes in (2, 3, 8):
-        assert listing.list_tree(str(tmp_path), signed=True, processes=processes) == alone
-    monkeypatch.setattr("sys.executable", "/bin/false")
-    assert listing.list_tree(str(tmp_path), signed=True, processes=3) == alone
+def write_odd_tree(root: Path) -> None:
+    write_tree(root, random.Random(3), 50)
+    for name in ("target-a.b", "target", "target-a0"):  # sorted otherwise than the paths of what they hold
+        write_json(root / name / "metrics" / "de.json", make_document("xnli", "de", make_metrics("xnli", 50.0)))
+    (root / "target-a.b" / "broken.json").write_text("{")
+    (root / "target" / "metrics" / "strange.json").write_text(json.dumps(make_document("xnli", "xx", {"loss": 0.5})))
+    os.mkdir(os.fsencode(root) + b"/\xff")
+    os.symlink("nowhere", os.fsencode(root) + b"/\xff/\xfe.json")
+    (root / "loop.json").symlink_to("loop.json")
+    (root / "linked").symlink_to(root / "loose")
+    (root / "superseded").mkdir()
+    (root / "superseded" / "a.json").write_text("{}")
+
+
+def test_a_listing_is_complete(tmp_path: Path) -> None:
+    write_odd_tree(tmp_path)
+    found = listing.list_tree(str(tmp_path), signed=True)
+    assert len(found.signatures) == listing.FIELDS * sum(names.count("/") + 1 for _, names in found.folders)
+    assert not any("superseded" in folder or "linked" in folder for folder, _ in found.folders)
+    alone = listing.list_below(str(tmp_path), listing.list_top(str(tmp_path))[1])
+    assert found.folders[1:] == alone.folders
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_what_several_processes_list_and_read_is_the_same(
+    tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "results"
+    write_odd_tree(results)
+    listed, read = listing.list_tree(str(results), signed=True), collect(results, PLANNED)
+    assert read.sets and len({finding.reason for finding in read.findings}) > 3
+    monkeypatch.setattr(processes, "LEAST_ITEMS", 1)
+    monkeypatch.setattr(processes, "count_cores", lambda: count)
+    settle()
+    cache = ReadingCache(results, tmp_path / "cache")
+    assert listing.list_tree(str(results), signed=True) == listed
+    assert collect(results, PLANNED, cache) == read
+    assert collect(results, PLANNED, cache) == read
 
 
 def test_the_door_keeps_a_cache_and_leaves_it_aside_when_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Opened
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(result_tree, "SHARED_FILES", 10)
     results = tmp_path / "results"
     write_row(results, 50.0)
     settle()
