@@ -14,6 +14,7 @@ from aggregate.scores.curves import Marks, Point, build_points, mark_rows, read_
 from aggregate.scores.expectation import Scope, define_scope, find_expected, find_grids
 from aggregate.scores.main_table import MainTable, build_table
 from aggregate.scores.reading_cache import ReadingCache
+from aggregate.scores.run_records import RunRecords
 from aggregate.scores.selection import Selection, select
 from aggregate.sheets.published import read_own_text
 from stilts.errors import UserError
@@ -55,6 +56,11 @@ class Study:
     def scored(self) -> ScoredRows:
         """The test scores of all rows, from which best models are chosen."""
         return ScoredRows(self)
+
+    @cached_property
+    def run_records(self) -> RunRecords:
+        """What the folders of runs tell beside scores: the costs and the report are made of it."""
+        return RunRecords(self.results)
 
     @cached_property
     def digest(self) -> str:

@@ -16,6 +16,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from aggregate.evidence.claims import CLAIMS
+from aggregate.processes import Aside
 from aggregate.report.page import build_report
 from aggregate.scores.collection import without_garbage_collection
 from aggregate.scores.expectation import GRID_IN_RESULTS
@@ -152,7 +153,13 @@ def build_xtreme_sheets(study: Study) -> list[Sheet]:
     return [build_xtreme_sheet(study), build_choice_sheet(study)] if study.scored.has_scores else []
 
 
-def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]:
+def begin_figures(study: Study) -> Aside[dict[str, bytes]]:
+    """The figures' files by name, drawn while the tables are made."""
+    _ = study.table, study.significance, study.points  # what both start from is computed once
+    return Aside(lambda: dict(draw_figures(study)))
+
+
+def write_tables(out: Path, study: Study, sheets: Sequence[Sheet], figures: Aside[dict[str, bytes]]) -> list[Path]:
     """Write every file whole or not at all; the paths written."""
     findings = list_findings(study.table.findings, study.collection.files)
     texts: dict[str, str] = {}
@@ -164,7 +171,7 @@ def write_tables(out: Path, study: Study, sheets: Sequence[Sheet]) -> list[Path]
     texts["main_detail.csv"] = write_csv(list(list_details(study.table, study.significance)))
     if slopes := list(list_slopes(study)):
         texts["scaling_slopes.csv"] = write_csv(slopes)
-    contents = {name: text.encode() for name, text in texts.items()} | dict(draw_figures(study))
+    contents = {name: text.encode() for name, text in texts.items()} | figures.finish()
     contents["report.html"] = build_report(study, sheets, contents, out)
     for name, content in contents.items():
         try:
@@ -182,8 +189,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     try:
         study = read_study(options.results, options.grid, None if options.no_cache else open_cache(options.results))
-        sheets = build_sheets(study, options.claims, options.bootstrap)
-        written = write_tables(options.out, study, sheets)
+        with begin_figures(study) as figures:
+            sheets = build_sheets(study, options.claims, options.bootstrap)
+            written = write_tables(options.out, study, sheets, figures)
     except UserError as error:
         for problem in error.problems:
             print(f"error: {problem}", file=sys.stderr)

@@ -97,14 +97,15 @@ class Island:
 
     def _tell_run(self, facts: RunFacts) -> list[Any]:
         """id, state, reason, configuration, parents, GPU-hours, CPU-hours, figures of its work, attempts."""
+        gpu_hours, cpu_hours = facts.sum_hours()
         return [
             facts.id,
             STATE_NAMES.index(facts.state),
             self.texts.place(facts.reason),
             self.configs.place(find_settings(facts.spec)),
             [self.places[parent] for parent in facts.parents],
-            _round(facts.gpu_hours, 4),
-            _round(facts.cpu_hours, 4),
+            _round(gpu_hours, 4),
+            _round(cpu_hours, 4),
             self._tell_work(take_mapping(facts.done, "facts")),
             [self._tell_attempt(attempt) for attempt in facts.attempts],
         ]

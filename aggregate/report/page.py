@@ -46,7 +46,7 @@ class ShownTable:
 
 def build_report(study: Study, sheets: Sequence[Sheet], figures: Mapping[str, bytes], out: Path) -> bytes:
     """report.html for the folder `out`, from which its links lead to the logs. Same input, same bytes."""
-    reader = RunReader(study.results)
+    reader = RunReader(study.run_records)
     coverage = map_coverage(study, reader)
     island = Island(study, coverage, reader, find_base(study.results, out))
     scripts = [(HERE / name).read_text(encoding="utf-8") for name in SCRIPTS]

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-import orjson
-
 from aggregate.scores.records import take_mapping, take_names, take_number
-from aggregate.sheets.run_costs import HOUR_S, count_devices
-from stilts.runs import DONE_SCHEMA
+from aggregate.scores.run_records import AttemptRecord, RunRecords
+from aggregate.sheets.run_costs import count_devices, measure_attempt
 
 ENDED_BADLY = ("failed", "cancelled", "blocked")
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """`started` and `ended` are seconds since 1970, None where they are not recorded; `logs` are names in its folder,
-    `begun` is all that its first word says."""
+    """`started` is seconds since 1970, `hours` are from its first to its last word; None where that is not recorded.
+    `logs` are names in its folder, `begun` is all that its first word says."""
 
     name: str
     state: str
     reason: str
     started: float | None
-    ended: float | None
+    hours: float | None
     begun: Mapping[str, Any]
     logs: tuple[str, ...]
-
-    @property
-    def hours(self) -> float | None:
-        """From its first to its last word."""
-        if self.started is None or self.ended is None:
-            return None
-        return max(0.0, self.ended - self.started) / HOUR_S
 
 
 @dataclass(frozen=True)
@@ -59,16 +48,8 @@ class RunFacts:
         """The parents, and the prepared sets that it waits for and scores."""
         return (*self.parents, *take_names(self.spec, "scores"))
 
-    @property
-    def gpu_hours(self) -> float:
-        return self._sum_hours()[0]
-
-    @property
-    def cpu_hours(self) -> float:
-        return self._sum_hours()[1]
-
-    def _sum_hours(self) -> tuple[float, float]:
-        """Of all attempts that have ended, failed ones included, as the cost table counts them."""
+    def sum_hours(self) -> tuple[float, float]:
+        """GPU-hours and CPU-hours of all attempts that have ended, failed ones included, as in the cost table."""
         device = take_mapping(self.done, "facts").get("device")
         ended = [(attempt.hours, count_devices(attempt.begun, device)) for attempt in self.attempts]
         known = [(hours, devices) for hours, devices in ended if hours is not None]
@@ -77,10 +58,10 @@ class RunFacts:
 
 
 class RunReader:
-    """The runs below a results folder, each read once."""
+    """The runs below a results folder, each judged once."""
 
-    def __init__(self, results: Path) -> None:
-        self.results = os.fspath(results)
+    def __init__(self, records: RunRecords) -> None:
+        self.records = records
         self._facts: dict[str, RunFacts] = {}
 
     def read(self, run: str) -> RunFacts:
@@ -101,21 +82,17 @@ class RunReader:
         return found
 
     def _judge(self, run: str) -> RunFacts:
-        if "/" in run or run in ("", ".", ".."):
-            return RunFacts(run)  # a name that somebody's metric file gave; it leads out of here
-        folder = f"{self.results}/{run}"
-        spec = read_object(f"{folder}/run.json")
-        done = read_object(f"{folder}/DONE")
-        attempts = tuple(sorted(read_attempts(folder), key=lambda one: (one.started or 0.0, one.name)))
-        if done.get("schema") == DONE_SCHEMA:
-            return RunFacts(run, "done", "", spec, done, attempts)
+        record = self.records.read(run)
+        read = [read_attempt(attempt) for attempt in record.attempts]
+        attempts = tuple(sorted(read, key=lambda one: (one.started or 0.0, one.name)))
+        if record.done is not None:
+            return RunFacts(run, "done", "", record.spec, record.done, attempts)
         if attempts and not attempts[-1].state:
-            return RunFacts(
-                run, "running", describe_progress(read_object(f"{folder}/progress.json")), spec, {}, attempts
-            )
+            progress = describe_progress(self.records.read_progress(run))
+            return RunFacts(run, "running", progress, record.spec, {}, attempts)
         if attempts and attempts[-1].state in ENDED_BADLY:
-            return RunFacts(run, attempts[-1].state, attempts[-1].reason, spec, {}, attempts)
-        facts = RunFacts(run, "missing", "" if attempts else "not started", spec, {}, attempts)
+            return RunFacts(run, attempts[-1].state, attempts[-1].reason, record.spec, {}, attempts)
+        facts = RunFacts(run, "missing", "" if attempts else "not started", record.spec, {}, attempts)
         dead = [need for need in facts.needs if not attempts and self.read(need).state in ENDED_BADLY]
         if dead:
             blame = ", ".join(f"{need} ({self.read(need).state})" for need in dead)
@@ -123,32 +100,16 @@ class RunReader:
         return facts
 
 
-def read_attempts(folder: str) -> Iterator[Attempt]:
-    try:
-        paths = [entry.path for entry in os.scandir(f"{folder}/attempts") if entry.is_dir()]
-    except (OSError, ValueError):  # ValueError: a name that no file can have
-        return
-    for path in paths:
-        begun, outcome = read_object(f"{path}/attempt.json"), read_object(f"{path}/outcome.json")
-        yield Attempt(
-            os.path.basename(path),
-            str(outcome.get("state") or ""),
-            " ".join(str(outcome.get("reason") or "").split()),
-            take_number(begun, "started"),
-            take_number(outcome, "ended"),
-            begun,
-            tuple(sorted((name for name in os.listdir(path) if name.endswith(".log")), key=lambda n: (len(n), n))),
-        )
-
-
-def read_object(path: str) -> dict[str, Any]:
-    """The JSON object of a file; an empty one where there is none, or no whole one."""
-    try:
-        with open(path, "rb") as file:
-            value = orjson.loads(file.read())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+def read_attempt(record: AttemptRecord) -> Attempt:
+    return Attempt(
+        record.name,
+        str(record.outcome.get("state") or ""),
+        " ".join(str(record.outcome.get("reason") or "").split()),
+        take_number(record.begun, "started"),
+        measure_attempt(record.begun, record.outcome),
+        record.begun,
+        record.logs,
+    )
 
 
 def describe_progress(progress: Mapping[str, Any]) -> str:

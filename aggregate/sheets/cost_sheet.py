@@ -52,7 +52,7 @@ class Cost:
 
 def build_cost_sheet(study: Study) -> Sheet | None:
     """Rows of the plan by what their runs have taken; None without a plan or without any run's folder."""
-    reader = RunCosts(study.results)
+    reader = RunCosts(study.run_records)
     runs = {row: reader.collect(name_runs(study, row)) for row in study.scope.runs}
     every = set().union(*runs.values())
     if not any(reader.cost(run).attempts for run in every):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from aggregate.scores.records import take_count, take_mapping, take_names, take_number
-from stilts.runs import RunFolder, canonical_json, read_json
+from aggregate.scores.run_records import RunRecord, RunRecords
+from stilts.runs import canonical_json
 
 ENCODER_STAGES = ("pretrain", "translate", "intermediate")  # make an encoder, which others build on
 SCORED_STAGES = ("target", "retrieval")
@@ -45,11 +44,10 @@ class Figure:
 
 
 class RunCosts:
-    """The runs of a campaign root, each read once. A run's name begins with its stage."""
+    """The costs of a campaign's runs, each counted once. A run's name begins with its stage."""
 
-    def __init__(self, results: Path) -> None:
-        self.results = results
-        self._parents: dict[str, Sequence[str]] = {}
+    def __init__(self, records: RunRecords) -> None:
+        self.records = records
         self._costs: dict[str, RunCost] = {}
 
     def collect(self, runs: Iterable[str]) -> set[str]:
@@ -66,55 +64,39 @@ class RunCosts:
     def cost(self, run: str) -> RunCost:
         """Nothing yet where the run has no folder."""
         if run not in self._costs:
-            self._costs[run] = read_cost(RunFolder(self.results / run))
+            self._costs[run] = count_cost(stage_of(run), self.records.read(run))
         return self._costs[run]
 
     def describe(self, runs: Iterable[str]) -> str:
         """A digest of all that was read of these runs."""
-        read = [[run, list(self._list_parents(run)), asdict(self.cost(run))] for run in sorted(runs)]
+        read = [[run, list(self._list_parents(run)), vars(self.cost(run))] for run in sorted(runs)]
         return hashlib.sha256(canonical_json(read).encode()).hexdigest()
 
     def _list_parents(self, run: str) -> Sequence[str]:
-        if run not in self._parents:
-            spec = read_json(RunFolder(self.results / run).spec) or {}
-            self._parents[run] = take_names(spec, "parents")
-        return self._parents[run]
+        return take_names(self.records.read(run).spec, "parents")
 
 
 def stage_of(run: str) -> str:
     return run.partition("-")[0]
 
 
-def read_cost(folder: RunFolder) -> RunCost:
-    done = folder.read_done()
-    facts: Mapping[str, Any] | None = None if done is None else take_mapping(done, "facts")
-    attempts = sorted(entry.path for entry in list_entries(folder.attempts) if entry.is_dir())
+def count_cost(stage: str, record: RunRecord) -> RunCost:
+    facts: Mapping[str, Any] | None = None if record.done is None else take_mapping(record.done, "facts")
     gpu_hours = cpu_hours = 0.0
     energies: list[float] = []
     unknown = 0
-    for path in map(Path, attempts):
-        begun = read_json(path / "attempt.json") or {}
-        outcome = read_json(path / "outcome.json") or {}
-        hours = measure_attempt(begun, outcome)
+    for attempt in record.attempts:
+        hours = measure_attempt(attempt.begun, attempt.outcome)
         if hours is None:
             unknown += 1
             continue
-        gpus, cores = count_devices(begun, (facts or {}).get("device"))
-        energies += [] if (energy := take_number(outcome, "energy_kwh")) is None or energy < 0 else [energy]
+        gpus, cores = count_devices(attempt.begun, (facts or {}).get("device"))
+        energy = take_number(attempt.outcome, "energy_kwh")
+        energies += [] if energy is None or energy < 0 else [energy]
         gpu_hours += hours * gpus
         cpu_hours += hours * cores
-    restarts = len(take_names(read_json(folder.path / "restarts.json") or {}, "collapsed"))
-    stage = stage_of(folder.path.name)
-    return RunCost(stage, gpu_hours, cpu_hours, len(attempts), unknown, restarts, tuple(energies), facts)
-
-
-def list_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What lies in a folder; nothing where there is none."""
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError:
-        return []
+    restarts = len(take_names(record.restarts, "collapsed"))
+    return RunCost(stage, gpu_hours, cpu_hours, len(record.attempts), unknown, restarts, tuple(energies), facts)
 
 
 def measure_attempt(begun: Mapping[str, Any], outcome: Mapping[str, Any]) -> float | None:
