@@ -137,7 +137,7 @@ class ScoredRows:
         if not unlabelled or not cell.reason:
             return cell
         what = "no test score, but one on dev" if cell.reason in NOTHING else cell.reason
-        return replace(cell, reason=f"{what}: {NEEDS_LABELS}")
+        return cell._replace(reason=f"{what}: {NEEDS_LABELS}")
 
     def find_criterion(self, target: str, honest: bool) -> Criterion:
         if target not in ONE_SET_TARGETS:
@@ -192,9 +192,9 @@ def find_gain(rows: Mapping[RowKey, TableRow], baseline: RowKey, choice: Choice,
     cell = rows[choice.row.key if choice.row else baseline].cells[column]
     if choice.row is None:
         reason = cell.reason if cell.excluded else f"no model chosen: no row has a score on {choice.by}"
-        return replace(cell, value=None, absolute=None, by_seed={}, complete=False, reason=reason, runs=())
+        return cell._replace(value=None, absolute=None, by_seed={}, complete=False, reason=reason, runs=())
     if choice.row.key == baseline and cell.value is not None:
-        return replace(cell, value=0.0, by_seed=dict.fromkeys(cell.by_seed, 0.0))
+        return cell._replace(value=0.0, by_seed=dict.fromkeys(cell.by_seed, 0.0))
     return cell
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -19,7 +18,7 @@ from aggregate.report.island import Island, count_commits, find_base, write_isla
 from aggregate.report.run_facts import RunReader
 from aggregate.report.sentences import VERDICT_SIGNS, VERDICT_WORDS, summarise
 from aggregate.scores.columns import AVERAGE, TARGET_TITLES
-from aggregate.sheets.sheet import TINT_STEPS, Sheet, ShownCell, ShownRow
+from aggregate.sheets.sheet import Sheet, ShownCell, ShownRow, find_step
 from aggregate.study import Study
 
 HERE = Path(__file__).resolve().parent
@@ -119,18 +118,15 @@ def cut_sections(sheet: Sheet) -> Iterator[tuple[str, tuple[tuple[int, ShownRow]
 
 def show_cells(row: ShownRow, widths: Sequence[float]) -> Markup:
     """The cells of a row without their end tags, which HTML does not need: there may be hundreds of thousands."""
-    return Markup("").join(
-        show_cell(cell.text, cell.marks, find_shade(cell), width > 0)
-        for cell, width in zip(row.cells, widths, strict=True)
-    )
+    cells = zip(row.cells, widths, strict=True)
+    shown = [show_cell(cell.text, cell.marks, find_shade(cell), width > 0) for cell, width in cells]
+    return Markup("".join(shown))  # noqa: S704  each is escaped already
 
 
 def find_shade(cell: ShownCell) -> str:
     """The class of the tint that the printed tables have there."""
-    if cell.shade is None:
-        return ""
-    step = bisect_right(TINT_STEPS, abs(cell.shade))
-    return f"{'up' if cell.shade > 0 else 'down'}{step}" if step else ""
+    step = find_step(cell.shade)
+    return f"{'up' if step > 0 else 'down'}{abs(step)}" if step else ""
 
 
 @lru_cache(maxsize=1 << 16)

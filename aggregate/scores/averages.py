@@ -51,13 +51,12 @@ class Score:
         return fmean(self.by_seed.values()) if self.by_seed else None
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """One cell: a value (absolute in a baseline row, else a difference), or the reason why there is none.
 
     A value may have a reason too: seeds that are not in it. `runs` are those that the reason names. `complete`
     means that nothing expected is missing, `excluded` that nobody asked for this cell. The value is the mean of
-    `by_seed`.
+    `by_seed`. (A tuple, for tables by language have a hundred thousand.)
     """
 
     value: float | None
@@ -188,7 +187,7 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
         reason="; ".join(reasons),
         complete=bool(differences) and not score.reason and not baseline.reason,
         excluded=score.excluded,
-        runs=tuple(dict.fromkeys((*score.runs, *baseline.runs))),
+        runs=tuple(dict.fromkeys(score.runs + baseline.runs)) if score.runs or baseline.runs else (),
         by_seed=differences,
     )
 
@@ -196,7 +195,7 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
 def pair_seeds(own: Mapping[Seed, float], other: Mapping[Seed, float]) -> dict[Seed, tuple[float | None, float | None]]:
     """Both scores at every seed that either has; one without a seed is paired with every seed of the other."""
     if own.keys() == other.keys() and None not in own and own:
-        return {seed: (own[seed], other[seed]) for seed in sorted(own, key=seed_order)}
+        return {seed: (own[seed], other[seed]) for seed in sorted(own)}  # type: ignore[type-var]  # no None among them
     return {seed: (at_seed(own, seed), at_seed(other, seed)) for seed in list_seeds((own, other)) or [None]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from stilts.tasks.catalogue import ONE_SET_TARGETS, TARGET_METRICS, TARGET_ORDER
 
@@ -41,6 +42,7 @@ def headline_metrics(target: str) -> tuple[str, ...]:
     return metrics if "exact_match" in metrics else metrics[:1]
 
 
+@cache
 def list_columns(target: str) -> tuple[Column, ...]:
     metrics = headline_metrics(target)
     if len(metrics) == 1:

@@ -159,6 +159,8 @@ class CellScores:
 
 def average_languages(numbers: Mapping[str, float], languages: tuple[str, ...]) -> float:
     """Raises KeyError where one of them is missing."""
+    if len(languages) == 1:
+        return numbers[languages[0]]
     return fmean([numbers[language] for language in languages])
 
 

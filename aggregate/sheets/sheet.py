@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -144,10 +145,15 @@ def list_figures(found: Estimate | None, *names: str) -> dict[str, object]:
 
 def find_tint(shade: float | None) -> str | None:
     """The background (six hexadecimal digits) of a difference in points; None where it has none."""
-    step = sum(abs(shade or 0.0) >= limit for limit in TINT_STEPS)
-    if shade is None or not step:
-        return None
-    return (_RISES if shade > 0 else _FALLS)[step - 1]
+    step = find_step(shade)
+    return (_RISES if step > 0 else _FALLS)[abs(step) - 1] if step else None
+
+
+def find_step(shade: float | None) -> int:
+    """How many of TINT_STEPS a difference in points has reached, with its sign."""
+    if shade is None:
+        return 0
+    return bisect_right(TINT_STEPS, shade) if shade > 0 else -bisect_right(TINT_STEPS, -shade)
 
 
 def as_sentence(text: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 
-from aggregate.sheets.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownCell, ShownRow, find_tint
+from aggregate.sheets.sheet import NARROW, PARTIAL, Sheet, ShownBlock, ShownRow, find_tint
 
 # What fits a page of the article class in the size used, with a caption of CAPTION_LINES and MAX_NOTES lines of notes.
 # A line more of the caption takes the room of one and a half.
@@ -70,8 +70,9 @@ def write_latex(sheet: Sheet, digest: str) -> str:
 def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
     """The sheet itself, or parts of like width where it has more columns than fit on a page; those that have the first
     line of their heading in common stay together."""
-    groups = list(group_columns(sheet))
-    sizes = [sum(measure_column(sheet, at) for at in group) for group in groups]
+    columns = [measure_column(sheet, at) for at in range(len(sheet.headings))]
+    groups = list(group_columns(sheet, columns))
+    sizes = [sum(columns[at] for at in group) for group in groups]
     room: float = MAX_CHARACTERS
     count = len(list(fill_parts(sizes, room)))
     while room > max(sizes) and len(list(fill_parts(sizes, room - 1))) == count:
@@ -85,11 +86,11 @@ def cut_columns(sheet: Sheet) -> Iterator[Sheet]:
         yield replace(sheet, headings=sheet.headings[chosen], blocks=blocks, text_widths=sheet.widths[chosen])
 
 
-def group_columns(sheet: Sheet) -> Iterator[list[int]]:
+def group_columns(sheet: Sheet, sizes: Sequence[float]) -> Iterator[list[int]]:
     """Columns of one heading; each by itself where they are too wide for a page together."""
     for _, same in groupby(range(len(sheet.headings)), key=lambda at: sheet.headings[at][0]):
         group = list(same)
-        whole = sum(measure_column(sheet, at) for at in group) <= MAX_CHARACTERS
+        whole = sum(sizes[at] for at in group) <= MAX_CHARACTERS
         yield from [group] if whole else ([at] for at in group)
 
 
@@ -109,8 +110,9 @@ def measure_column(sheet: Sheet, place: int) -> float:
     if sheet.widths[place]:
         return fit_characters(sheet.widths[place]) + COLUMN_GAP
     shared = [heading[0] for heading in sheet.headings].count(sheet.headings[place][0]) > 1
-    texts = [row.cells[place].text.rstrip("*") for block in sheet.blocks for row in block.rows]
-    return max(map(len, (*sheet.headings[place][shared:], *texts))) + COLUMN_GAP
+    texts = {row.cells[place].text for block in sheet.blocks for row in block.rows}
+    shown = (text.rstrip("*") for text in texts)
+    return max(map(len, (*sheet.headings[place][shared:], *shown))) + COLUMN_GAP
 
 
 def split_pages(sheet: Sheet) -> Iterator[list[ShownBlock]]:
@@ -199,17 +201,20 @@ def list_notes(sheet: Sheet) -> str:
 def format_cells(row: ShownRow, widths: tuple[float, ...]) -> Iterator[str]:
     """Numbers as numbers, text (`widths` not 0) ragged, where xcolor's tables have what keeps the end of the row."""
     for cell, width in zip(row.cells, widths, strict=True):
-        yield f"\\raggedright\\arraybackslash {break_words(cell.text, width)}" if width else format_cell(cell)
+        if width:
+            yield f"\\raggedright\\arraybackslash {break_words(cell.text, width)}"
+        else:
+            yield format_cell(cell.text, cell.marks, find_tint(cell.shade))
 
 
-def format_cell(cell: ShownCell) -> str:
+@lru_cache(maxsize=1 << 16)
+def format_cell(text: str, marks: tuple[str, ...], tint: str | None) -> str:
     """Signed numbers in math mode, for a minus instead of a hyphen; the marks raised, and without a width of their own,
     so that numbers stand below each other at the point."""
-    text = re.sub(r"[+-]\d+\.\d+", lambda number: f"${number[0]}$", escape(cell.text.removesuffix("*")))
-    marks = ("*",) * cell.text.endswith("*") + cell.marks
-    tint = find_tint(cell.shade)
+    number = re.sub(r"[+-]\d+\.\d+", lambda number: f"${number[0]}$", escape(text.removesuffix("*")))
+    marks = ("*",) * text.endswith("*") + marks
     shade = f"\\cellcolor[HTML]{{{tint}}}" if tint else ""
-    return shade + text.replace("*", "$^{*}$") + (f"\\rlap{{{format_marks(marks)}}}" if marks else "")
+    return shade + number.replace("*", "$^{*}$") + (f"\\rlap{{{format_marks(marks)}}}" if marks else "")
 
 
 def format_marks(marks: tuple[str, ...]) -> str:
@@ -221,6 +226,7 @@ def format_name(name: str, width: float) -> str:
     return f"\\raggedright\\hangindent=0.6em {break_words(name, width)}"
 
 
+@lru_cache(maxsize=4096)
 def break_words(text: str, width: float) -> str:
     """Text for a column of so many cm, which may break after +, and within settings that are too long for a line."""
     room = fit_characters(width)

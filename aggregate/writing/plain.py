@@ -7,7 +7,7 @@ import io
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 from tabulate import tabulate
 
@@ -19,8 +19,8 @@ NAME_WIDTH = 28
 
 def write_csv(records: Sequence[Mapping[str, object]]) -> str:
     """One line per record under a line of their keys."""
-    header = list(dict.fromkeys(key for record in records for key in record))
-    return format_csv([header, *([record.get(key) for key in header] for record in records)])
+    header = list(dict.fromkeys(chain.from_iterable(records)))
+    return format_csv([header, *(list(map(record.get, header)) for record in records)])
 
 
 def format_csv(lines: Iterable[Sequence[object]]) -> str:
@@ -60,6 +60,8 @@ def mark_cells(row: ShownRow, sheet: Sheet) -> Iterator[str]:
 
 def mark_cell(cell: ShownCell) -> str:
     """`+7.7†`, `-- [1]`: symbols cling to the number, note numbers stand in brackets."""
+    if not cell.marks:
+        return cell.text
     symbols = "".join(mark for mark in cell.marks if not mark.isdigit())
     numbers = ",".join(mark for mark in cell.marks if mark.isdigit())
     return cell.text + symbols + (f" [{numbers}]" if numbers else "")
