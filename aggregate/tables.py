@@ -21,7 +21,6 @@ from aggregate.report.page import build_report
 from aggregate.scores.collection import without_garbage_collection
 from aggregate.scores.expectation import GRID_IN_RESULTS
 from aggregate.scores.reading_cache import open_cache
-from aggregate.sheets.bootstrap_sheet import build_bootstrap_sheet
 from aggregate.sheets.choice_sheet import build_choice_sheet
 from aggregate.sheets.claims_sheet import build_claims_sheet
 from aggregate.sheets.cost_sheet import build_cost_sheet
@@ -144,7 +143,10 @@ def build_sheets(study: Study, claims: Path = CLAIMS, resamples: int | None = No
     made = [sheet for build in BUILDERS if (sheet := build(study)) is not None]
     main_sheet = build_main_sheet(study.table, study.significance)
     first = [main_sheet, *([judged] if judged else []), *build_xtreme_sheets(study)]
-    made += [build_bootstrap_sheet(study, resamples)] if resamples is not None else []
+    if resamples is not None:
+        from aggregate.sheets.bootstrap_sheet import build_bootstrap_sheet  # with pyarrow, half a second
+
+        made.append(build_bootstrap_sheet(study, resamples))
     return [*first, *made, *build_language_sheets(study)]
 
 
