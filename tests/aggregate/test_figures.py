@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aggregate.study import read_study
+from aggregate import processes
+from aggregate.study import Study, read_study
 from aggregate.tables import main
 from aggregate.writing.drawings.languages import draw_languages
 from aggregate.writing.drawings.layers import draw_layers
@@ -75,6 +79,28 @@ def test_figures_are_written_beside_the_tables(tmp_path: Path, monkeypatch: pyte
     assert main(["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
     drawn = dict(draw_figures(read_study(tmp_path / "results")))
     assert drawn and all((tmp_path / "out" / name).read_bytes() == content for name, content in drawn.items())
+
+
+@pytest.mark.parametrize("end", [lambda: os.kill(os.getpid(), signal.SIGKILL), lambda: 1 / 0], ids=["killed", "failed"])
+def test_where_their_process_dies_figures_are_drawn_all_the_same(
+    end: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = os.getpid()
+
+    def draw(study: Study) -> Iterator[tuple[str, bytes]]:
+        for number, figure in enumerate(draw_figures(study)):
+            if number and os.getpid() != here:
+                (tmp_path / "begun").touch()
+                end()
+            yield figure
+
+    monkeypatch.setattr("aggregate.tables.draw_figures", draw)
+    monkeypatch.setattr(processes, "count_cores", lambda: 2)
+    write_task(tmp_path / "results", "xnli", 70.0)
+    assert main(["--results", str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "begun").exists()
+    for name, content in draw_figures(read_study(tmp_path / "results")):
+        assert (tmp_path / "out" / name).read_bytes() == content
 
 
 def read_dots(results: Path, name: str) -> list[dict[str, list[float]]]:
