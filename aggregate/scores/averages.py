@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from statistics import fmean
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from stilts.tasks.catalogue import TARGET_ORDER
 NO_RESULTS = "no results"
 NO_METRICS = "no metrics yet"
 
+# Scores and cells are tuples, which are made twice as fast: tables by language have a hundred thousand.
 # fmean sums exactly and rounds once, so no number depends on the order in which files were read.
 
 
@@ -32,9 +32,8 @@ class Waiting(NamedTuple):
     outcome: str
 
 
-@dataclass(frozen=True)
-class Score:
-    """Scores of one row in one column. `by_seed` holds the complete seeds only.
+class Score(NamedTuple):
+    """Scores of one row in one column. `by_seed` holds the complete seeds only, in order.
 
     `reason` says which seeds are missing or incomplete, "" where none is; `runs` are those that it names.
     `present` are the languages that every seed seen has. `excluded` means that nobody asked for this score.
@@ -46,7 +45,7 @@ class Score:
     excluded: bool = False
     runs: tuple[str, ...] = ()
 
-    @cached_property
+    @property
     def mean(self) -> float | None:
         return fmean(self.by_seed.values()) if self.by_seed else None
 
@@ -56,7 +55,7 @@ class Cell(NamedTuple):
 
     A value may have a reason too: seeds that are not in it. `runs` are those that the reason names. `complete`
     means that nothing expected is missing, `excluded` that nobody asked for this cell. The value is the mean of
-    `by_seed`. (A tuple, for tables by language have a hundred thousand.)
+    `by_seed`.
     """
 
     value: float | None
@@ -172,12 +171,18 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
 
     A score without a seed (retrieval of the pretrained encoder is one run) is paired with every seed.
     """
-    pairs = pair_seeds(score.by_seed, baseline.by_seed)
-    differences = {seed: own - base for seed, (own, base) in pairs.items() if own is not None and base is not None}
+    own, base = score.by_seed, baseline.by_seed
     reasons = [score.reason] if score.reason else []
     reasons += [f"baseline: {baseline.reason}"] if baseline.reason and not score.excluded else []
-    if score.by_seed and baseline.by_seed and len(differences) < len(pairs):
-        reasons.append(describe_unpaired(pairs))
+    if own.keys() == base.keys() and None not in own:
+        differences = {seed: value - base[seed] for seed, value in own.items()}
+    else:
+        pairs = pair_seeds(own, base)
+        differences = {
+            seed: one - other for seed, (one, other) in pairs.items() if one is not None and other is not None
+        }
+        if own and base and len(differences) < len(pairs):
+            reasons.append(describe_unpaired(pairs))
     return Cell(
         value=fmean(differences.values()) if differences else None,
         seeds=len(differences),
@@ -194,8 +199,6 @@ def subtract_baseline(score: Score, baseline: Score) -> Cell:
 
 def pair_seeds(own: Mapping[Seed, float], other: Mapping[Seed, float]) -> dict[Seed, tuple[float | None, float | None]]:
     """Both scores at every seed that either has; one without a seed is paired with every seed of the other."""
-    if own.keys() == other.keys() and None not in own and own:
-        return {seed: (own[seed], other[seed]) for seed in sorted(own)}  # type: ignore[type-var]  # no None among them
     return {seed: (at_seed(own, seed), at_seed(other, seed)) for seed in list_seeds((own, other)) or [None]}
 
 
