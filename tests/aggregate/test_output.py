@@ -174,11 +174,11 @@ def test_command_runs_from_anywhere_piped_and_without_heavy_libraries(tmp_path: 
     options = ["--results", "results", "--out", "out", "--strict"]
     command = [sys.executable, "-c", script, door, *options]
     environment = {"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=180)
     assert done.returncode == 1, done.stderr
     assert "xlm-roberta-large" in done.stdout and "out/main.csv" in done.stdout
     assert "finding: " in done.stderr and "Traceback" not in done.stderr
-    plain = subprocess.run([sys.executable, door, *options[:4]], cwd=tmp_path, capture_output=True, timeout=60)
+    plain = subprocess.run([sys.executable, door, *options[:4]], cwd=tmp_path, capture_output=True, timeout=180)
     assert plain.returncode == 0, plain.stderr
 
 
