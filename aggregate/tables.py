@@ -9,6 +9,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 if __package__ in (None, ""):
@@ -173,8 +174,10 @@ def write_tables(out: Path, study: Study, sheets: Sequence[Sheet], figures: Asid
     texts["main_detail.csv"] = write_csv(list(list_details(study.table, study.significance)))
     if slopes := list(list_slopes(study)):
         texts["scaling_slopes.csv"] = write_csv(slopes)
-    contents = {name: text.encode() for name, text in texts.items()} | figures.finish()
-    contents["report.html"] = build_report(study, sheets, contents, out)
+    contents = {name: text.encode() for name, text in texts.items()}
+    draw = cache(figures.finish)
+    report = build_report(study, sheets, draw, out)
+    contents |= {**draw(), "report.html": report}
     for name, content in contents.items():
         try:
             write_bytes(out / name, content)

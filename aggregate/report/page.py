@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -43,8 +43,9 @@ class ShownTable:
         return f"table-{self.sheet.name.replace('/', '-')}"
 
 
-def build_report(study: Study, sheets: Sequence[Sheet], figures: Mapping[str, bytes], out: Path) -> bytes:
-    """report.html for the folder `out`, from which its links lead to the logs. Same input, same bytes."""
+def build_report(study: Study, sheets: Sequence[Sheet], draw: Callable[[], Mapping[str, bytes]], out: Path) -> bytes:
+    """report.html for the folder `out`, from which its links lead to the logs. Same input, same bytes. `draw` gives the
+    files of the figures and is asked last, for they may still be drawn elsewhere."""
     reader = RunReader(study.run_records)
     coverage = map_coverage(study, reader)
     island = Island(study, coverage, reader, find_base(study.results, out))
@@ -65,8 +66,8 @@ def build_report(study: Study, sheets: Sequence[Sheet], figures: Mapping[str, by
             coverage=coverage,
             target_titles=TARGET_TITLES,
             tables=list(list_tables(study, sheets)),
-            figures=list(list_figures(figures)),
             commits=count_commits(island.facts.values()),
+            figures=list(list_figures(draw())),
         )
     )
     return text.encode("utf-8", "replace")

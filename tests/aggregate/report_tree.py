@@ -128,7 +128,7 @@ def make_page(results: Path, out: Path) -> Path:
     study = read_study(results)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "report.html"
-    path.write_bytes(build_report(study, build_sheets(study), {}, out))
+    path.write_bytes(build_report(study, build_sheets(study), dict, out))
     return path
 
 
