@@ -1,17 +1,21 @@
-"""Hours of every run of a plan, low and high: measured on finished runs like it, else from a stated rate."""
+"""Hours of every run of a plan, low and high: measured on finished runs of its class, else fitted to those of other
+classes, else from a stated rate."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from launch.cost import STARTUP_HOURS, Tokens
-from launch.history import Class, Speed, kind_of, read_history, tasks_of
+from launch.cost import FORWARD_SHARE, STARTUP_HOURS, Tokens, count_tokens
+from launch.fit import Fit, Sample, fit
+from launch.history import Class, Speed, hardware_of, history_folders, kind_of, read_history, recipe_of, tasks_of
 from launch.plan import Plan
+from launch.prepared import PreparedSets
 from launch.resources import Resources
+from launch.spans import NOTHING, Span
 from stilts.runs import Run
 
 # How far an estimate may be off beside what the measurements themselves differ: of the same work, of other tasks of
@@ -19,41 +23,35 @@ from stilts.runs import Run
 SAME, OTHERS, STATED = 1.1, 1.3, 2.0
 # Hours of stages that need no GPU, where nothing was measured. Assumed.
 STATED_HOURS = {"fetch": 0.1, "prepare": 0.15, "pretrain": 0.5}
+# Where hours come from, the surest first.
+SOURCES = ("measured", "fitted", "measured on others", "stated")
+
+Key = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Span:
-    """Hours, or seconds: at least, about, at most."""
+class Part:
+    """Seconds of a run's training, or of its scoring; where they come from, one of SOURCES; of a fit, to how many runs
+    of how many classes."""
 
-    low: float
-    expected: float
-    high: float
-
-    def __add__(self, other: Span) -> Span:
-        return Span(self.low + other.low, self.expected + other.expected, self.high + other.high)
-
-    def times(self, factor: float) -> Span:
-        """All three of them, that many times."""
-        return Span(self.low * factor, self.expected * factor, self.high * factor)
-
-    @classmethod
-    def around(cls, value: float, factor: float) -> Span:
-        """From a `factor`-th of a value to `factor` times it."""
-        return cls(value / factor, value, value * factor)
-
-
-NOTHING = Span(0.0, 0.0, 0.0)
+    seconds: Span
+    source: str
+    runs: int = 0
+    classes: int = 0
 
 
 @dataclass(frozen=True)
 class Estimate:
     """One run: hours that it takes, GPUs that it holds for so long (its share of one, where several runs share it),
-    where the hours come from: `measured`, `measured on others`, `stated`; `start` are the hours before its work."""
+    where the hours come from, the least sure part of them; `start` are the hours before its work. Where a part is
+    fitted, `runs` and `classes` say to how many."""
 
     hours: Span
     gpus: float
     source: str
     start: Span = NOTHING
+    runs: int = 0
+    classes: int = 0
 
     @property
     def gpu_hours(self) -> Span:
@@ -64,18 +62,24 @@ class History:
     """Finished runs by what they have in common with a run that is to be estimated."""
 
     def __init__(self, speeds: Iterable[Speed]) -> None:
-        self.speeds: dict[tuple[Any, ...], list[Speed]] = {}
+        self.speeds: dict[Key, list[Speed]] = {}
+        self.fits: dict[Key, Fit | None] = {}
         for speed in speeds:
+            hardware = hardware_of(speed.kind)
             for key in (
-                ("same", speed.stage, speed.tasks, speed.model, speed.kind),
+                ("class", speed.stage, speed.recipe, speed.model, speed.kind),
+                ("task", speed.stage, speed.tasks, speed.model, speed.kind),
                 ("stage", speed.stage, speed.model, speed.kind),
                 ("model", speed.model, speed.kind[:3]),
+                ("starts", speed.stage, speed.model, hardware),
+                ("trains", speed.model, hardware),
+                ("scores", speed.stage, speed.model, hardware),
                 ("light", speed.stage, speed.tasks),
                 ("light", speed.stage),
             ):
                 self.speeds.setdefault(key, []).append(speed)
 
-    def find(self, key: tuple[Any, ...], read: Callable[[Speed], float | None]) -> list[float]:
+    def find(self, key: Key, read: Callable[[Speed], float | None]) -> list[float]:
         """What the runs with this in common say."""
         return [value for speed in self.speeds.get(key, ()) if (value := read(speed)) is not None]
 
@@ -84,58 +88,65 @@ class History:
         gpus = resources.nodes * resources.gpus / (resources.runs_per_gpu or 1)
         if not tokens.trained and not tokens.scored:
             return Estimate(self._light(run), gpus, "measured" if self._known(run) else "stated")
-        kind = kind_of(resources.model_dump(), run.config)
-        model = run.infra.get("label", {}).get("model", "")
+        like = _Like(run, kind_of(resources.model_dump(), run.config))
         devices = resources.nodes * resources.ranks_per_node
-        seconds, sources = NOTHING, set()
-        if tokens.trained:
-            span, source = self._train(run, tokens, model, kind, stated_rate)
-            seconds, sources = seconds + span.times(1 / devices), {source}
-        if tokens.scored:
-            span, source = self._score(run, tokens, model, kind, stated_rate)
-            # Stated, GPUs share all work alike; measured, one of them scores while the others wait.
-            seconds = seconds + span.times(1 / devices if source == "stated" else 1.0)
-            sources.add(source)
-        source = (
-            next(iter(sources)) if len(sources) == 1 else ("stated" if "stated" in sources else "measured on others")
-        )
-        start = self._start(run, model, kind)
-        return Estimate(seconds.times(1 / 3600) + start, gpus, source, start)
+        parts = [self._train(like, tokens, devices, stated_rate)] if tokens.trained else []
+        parts += [self._score(like, tokens, devices, stated_rate)] if tokens.scored else []
+        start = self._start(like)
+        hours = sum((part.seconds for part in parts), NOTHING).times(1 / 3600) + start
+        source = max((part.source for part in parts), key=SOURCES.index)
+        fitted = max(parts, key=lambda part: part.runs)
+        return Estimate(hours, gpus, source, start, fitted.runs, fitted.classes)
 
-    def _train(self, run: Run, tokens: Tokens, model: str, kind: Class, stated: float) -> tuple[Span, str]:
-        """Seconds on one device."""
-        same = self.find(("same", run.stage, tasks_of(run.config), model, kind), lambda speed: speed.rate)
-        if same:
-            return _spread(tokens.trained, same, SAME), "measured"
-        parts = {task: self.find(("same", run.stage, (task,), model, kind), _rate) for task in tokens.training}
-        if parts and all(parts.values()):
-            whole = sum(tokens.training.values()) or 1.0
-            spans = [_spread(tokens.trained * tokens.training[task] / whole, parts[task], OTHERS) for task in parts]
-            return sum(spans, NOTHING), "measured on others"
-        return self._by_others(run, tokens.trained, model, kind, stated)
+    def _train(self, like: _Like, tokens: Tokens, devices: int, stated: float) -> Part:
+        if same := self.find(like.key("class", like.recipe), _rate):
+            return Part(_spread(tokens.trained, same, SAME).times(1 / devices), "measured")
+        parts = {one[0]: self.find(like.key("class", (one,)), _rate) for one in like.recipe}
+        if len(parts) > 1 and tokens.read and all(parts.values()):
+            shares = {task: tokens.trained * tokens.training[task] / tokens.read for task in parts}
+            spans = [_spread(shares[task], rates, OTHERS).times(1 / devices) for task, rates in parts.items()]
+            return Part(sum(spans, NOTHING), "measured on others")
+        if like.run.stage != "translate" and (
+            found := self._fit(("trains", like.model, like.hardware), _sample_training)
+        ):
+            seconds = found.predict(_training_amounts(tokens, devices))
+            return Part(seconds, "fitted", found.runs, found.classes)
+        return self._by_others(like, tokens.trained, devices, stated)
 
-    def _score(self, run: Run, tokens: Tokens, model: str, kind: Class, stated: float) -> tuple[Span, str]:
-        same = self.find(("same", run.stage, tasks_of(run.config), model, kind), lambda speed: speed.scoring_rate)
-        if same:
-            return _spread(tokens.scored, same, SAME), "measured"
-        others = self.find(("stage", run.stage, model, kind), lambda speed: speed.scoring_rate)
-        if others:
-            return _spread(tokens.scored, others, OTHERS), "measured on others"
+    def _score(self, like: _Like, tokens: Tokens, devices: int, stated: float) -> Part:
+        """Measured, one GPU scores while the others wait; at the stated rate they share this work, too."""
+        if same := self.find(like.key("class", like.recipe), _scoring_rate):
+            return Part(_spread(tokens.scored, same, SAME), "measured")
+        if found := self._fit(("scores", like.run.stage, like.model, like.hardware), _sample_scoring):
+            return Part(found.predict(_scoring_amounts(tokens)), "fitted", found.runs, found.classes)
+        if others := self.find(like.key("stage"), _scoring_rate):
+            return Part(_spread(tokens.scored, others, OTHERS), "measured on others")
         # A forward pass is counted as the third of an update that it is.
-        trained = self.find(("same", run.stage, tasks_of(run.config), model, kind), _rate)
-        if trained:
-            return _spread(tokens.scored, trained, OTHERS), "measured on others"
-        return self._by_others(run, tokens.scored, model, kind, stated)
+        if trained := self.find(like.key("class", like.recipe), _rate):
+            return Part(_spread(tokens.scored, trained, OTHERS), "measured on others")
+        return self._by_others(like, tokens.scored, devices, stated)
 
-    def _by_others(self, run: Run, tokens: float, model: str, kind: Class, stated: float) -> tuple[Span, str]:
-        for key in (("stage", run.stage, model, kind), ("model", model, kind[:3])):
+    def _by_others(self, like: _Like, tokens: float, devices: int, stated: float) -> Part:
+        """The rates of too few others to tell what they depend on; else the stated one."""
+        for key in (like.key("task", like.tasks), like.key("stage"), ("model", like.model, like.kind[:3])):
             if rates := self.find(key, _rate):
-                return _spread(tokens, rates, OTHERS), "measured on others"
-        return Span.around(tokens / stated, STATED), "stated"
+                return Part(_spread(tokens, rates, OTHERS).times(1 / devices), "measured on others")
+        return Part(Span.around(tokens / stated / devices, STATED), "stated")
 
-    def _start(self, run: Run, model: str, kind: Class) -> Span:
+    def _fit(self, key: Key, sample: Callable[[Speed], Sample | None]) -> Fit | None:
+        """The fit to the runs with this in common; made when it is first asked for."""
+        if key not in self.fits:
+            samples = [one for speed in self.speeds.get(key, ()) if (one := sample(speed)) is not None]
+            self.fits[key] = fit(samples)
+        return self.fits[key]
+
+    def _start(self, like: _Like) -> Span:
         """Hours before the first update and around everything."""
-        for key in (("same", run.stage, tasks_of(run.config), model, kind), ("stage", run.stage, model, kind)):
+        for key in (
+            like.key("class", like.recipe),
+            like.key("stage"),
+            ("starts", like.run.stage, like.model, like.hardware),
+        ):
             if starts := self.find(key, lambda speed: speed.startup_s):
                 return Span(min(starts), median(starts), max(starts)).times(1 / 3600)
         return Span.around(STARTUP_HOURS, STATED)
@@ -154,8 +165,56 @@ class History:
         return wall[0] or wall[1]
 
 
+class _Like:
+    """What a run may have in common with others."""
+
+    def __init__(self, run: Run, kind: Class) -> None:
+        self.run, self.kind = run, kind
+        self.tasks, self.recipe = tasks_of(run.config), recipe_of(run.config)
+        self.model = str(run.infra.get("label", {}).get("model", ""))
+        self.hardware = hardware_of(kind)
+
+    def key(self, name: str, *more: Any) -> Key:
+        """As `History` keeps runs of this stage, model and kind."""
+        return (name, self.run.stage, *more, self.model, self.kind)
+
+
+def _training_amounts(tokens: Tokens, devices: int) -> tuple[float, ...]:
+    """What the seconds of a training are made of, the more important first: sub-words (every rank judges all of dev),
+    updates, gradients that ranks exchange, attention."""
+    exchanged = tokens.updates if devices > 1 else 0.0
+    return (
+        tokens.read / devices + tokens.selection * FORWARD_SHARE,
+        tokens.updates,
+        exchanged,
+        tokens.squares / devices,
+    )
+
+
+def _scoring_amounts(tokens: Tokens) -> tuple[float, ...]:
+    """What the seconds of scoring are made of: sub-words, one opening of everything, sets, examples."""
+    return (tokens.scored, 1.0, float(tokens.sets), tokens.examples)
+
+
+def _sample_training(speed: Speed) -> Sample | None:
+    if speed.training_s is None or not speed.tokens.read or speed.stage == "translate":
+        return None
+    amounts = _training_amounts(speed.tokens, speed.devices)
+    return Sample(amounts, speed.training_s, (speed.stage, speed.recipe, speed.kind))
+
+
+def _sample_scoring(speed: Speed) -> Sample | None:
+    if speed.scoring_s is None or not speed.tokens.scored:
+        return None
+    return Sample(_scoring_amounts(speed.tokens), speed.scoring_s, (speed.recipe, speed.kind))
+
+
 def _rate(speed: Speed) -> float | None:
     return speed.rate
+
+
+def _scoring_rate(speed: Speed) -> float | None:
+    return speed.scoring_rate
 
 
 def _spread(tokens: float, rates: list[float], factor: float) -> Span:
@@ -164,13 +223,27 @@ def _spread(tokens: float, rates: list[float], factor: float) -> Span:
 
 def estimate_plan(plan: Plan, roots: Iterable[Path]) -> dict[str, Estimate]:
     """The estimate of every run, from the history of these roots; the plan's GPU-hours follow what was measured."""
-    history, rate = History(read_history(roots)), plan.cluster.tokens_per_second
+    roots = list(roots)
+    known = PreparedSets(history_folders(roots))
+    history, rate = History(read_history(roots, known)), plan.cluster.tokens_per_second
     found: dict[str, Estimate] = {}
     alike: dict[int, Estimate] = {}  # seeds of one thing share their infra, and take as long as each other
     for run in plan.runs.values():
         if id(run.infra) not in alike:
-            alike[id(run.infra)] = history.estimate(run, plan.tokens[run.id], plan.resources(run.id), rate)
+            tokens = recount(run, plan.tokens[run.id], known)
+            alike[id(run.infra)] = history.estimate(run, tokens, plan.resources(run.id), rate)
         found[run.id] = alike[id(run.infra)]
     measured = {run_id: one.gpu_hours.expected for run_id, one in found.items() if one.source != "stated"}
     plan.measured.update(measured)
     return found
+
+
+def recount(run: Run, assumed: Tokens, known: PreparedSets) -> Tokens:
+    """What a run reads, from the sets that are prepared; as assumed where they are not."""
+    sets = known.of(run)
+    if not sets:
+        return assumed
+    counted = count_tokens(run, known=sets)
+    if all((task, "train") in sets for task in assumed.training):
+        return counted
+    return replace(counted, training=assumed.training, updates=assumed.updates, squares=assumed.squares)

@@ -9,29 +9,50 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from launch.cost import Tokens, scoring_tokens, selection_tokens, task_tokens, translation_tokens
+from launch.cost import Tokens, count_tokens
+from launch.prepared import PreparedSets
 from stilts.runs import STAGE_VERSIONS, Run, RunFolder, read_json
 
 PILOT_FOLDER = "pilot"
 # Runs of one name but for the seed tell the same; the rest of a large root need not be read.
 READ_EACH, READ_STAGE = 3, 200
 
+# Settings of a task that its speed depends on.
+PACE = ("batch_size", "max_length")
+
 Class = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One finished run. `rate` and `scoring_rate`: assumed sub-words of training a second on one GPU (of the processes
-    that score, on one); None where the run tells nothing about it. `startup_s` is what neither trains nor scores."""
+    """One finished run: what it read, and the seconds of its parts, None where it tells nothing about them.
+
+    `training_s` is what all its updates would have taken if the first were like the others, `startup_s` what neither
+    trains nor scores. `recipe` are its tasks with batch size and length, `devices` the GPUs, or processes, that shared
+    the training.
+    """
 
     stage: str
     tasks: tuple[str, ...]
+    recipe: tuple[Any, ...]
     model: str
     kind: Class
+    devices: int
     wall_s: float
+    tokens: Tokens
     startup_s: float | None = None
-    rate: float | None = None
-    scoring_rate: float | None = None
+    training_s: float | None = None
+    scoring_s: float | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Sub-words of training a second on one device."""
+        return self.tokens.trained / self.training_s / self.devices if self.training_s and self.tokens.trained else None
+
+    @property
+    def scoring_rate(self) -> float | None:
+        """The same of scoring, which one device does."""
+        return self.tokens.scored / self.scoring_s if self.scoring_s and self.tokens.scored else None
 
 
 def kind_of(resources: Mapping[str, Any], config: Mapping[str, Any]) -> Class:
@@ -41,19 +62,37 @@ def kind_of(resources: Mapping[str, Any], config: Mapping[str, Any]) -> Class:
     return (*hardware, *how, config.get("precision"), config.get("attention"))
 
 
+def hardware_of(kind: Class) -> Class:
+    """The same, whatever the number of nodes and ranks."""
+    _, gpus, _, *rest = kind
+    return (bool(gpus), *rest)
+
+
 def tasks_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The tasks of a run, whatever its stage; sorted."""
     named = config.get("tasks") or [config.get(key) for key in ("task", "target") if config.get(key)]
     return tuple(sorted(named))
 
 
-def read_history(roots: Iterable[Path]) -> list[Speed]:
-    """Speeds of finished runs below these roots, and of their pilots."""
+def recipe_of(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The tasks of a run with what makes them equally fast, as far as its configuration tells."""
+    recipes = config.get("tasks", {})
+    return tuple((task, *(recipes.get(task, {}).get(key) for key in PACE)) for task in tasks_of(config))
+
+
+def read_history(roots: Iterable[Path], known: PreparedSets | None = None) -> list[Speed]:
+    """Speeds of finished runs below these roots, and of their pilots; what they read, as far as it is `known` (None:
+    as their roots tell)."""
+    folders = history_folders(roots)
+    sets = PreparedSets(folders) if known is None else known
+    speeds = (read_speed(RunFolder(path), sets) for folder in folders for path in _choose(folder))
+    return [speed for speed in speeds if speed is not None]
+
+
+def history_folders(roots: Iterable[Path]) -> list[Path]:
+    """The roots and their pilots, each once."""
     folders = [folder for root in roots for folder in (root, root / PILOT_FOLDER)]
-    found: list[Speed] = []
-    for folder in dict.fromkeys(path.absolute() for path in folders):
-        found.extend(speed for path in _choose(folder) if (speed := read_speed(RunFolder(path))) is not None)
-    return found
+    return list(dict.fromkeys(path.absolute() for path in folders))
 
 
 def _choose(root: Path) -> Iterator[Path]:
@@ -74,7 +113,7 @@ def _choose(root: Path) -> Iterator[Path]:
             yield root / name
 
 
-def read_speed(folder: RunFolder) -> Speed | None:
+def read_speed(folder: RunFolder, known: PreparedSets) -> Speed | None:
     """How fast a finished run was; None where it was interrupted, or its records do not say."""
     done, spec = folder.read_done(), read_json(folder.spec)
     if done is None or spec is None:
@@ -90,37 +129,35 @@ def read_speed(folder: RunFolder) -> Speed | None:
     if wall_s <= 0 or (resources.get("gpus") and not on_gpu):
         return None  # a GPU's class on a machine without one
     run = Run(spec["stage"], "", config, tuple(spec["parents"]), tuple(spec["scores"]), infra)
-    model = infra.get("label", {}).get("model", "")
-    plain = Speed(run.stage, tasks_of(config), model, kind_of(resources, config), wall_s)
+    tokens = count_tokens(run, facts.get("examples", {}), known.of(run), facts.get("updates"))
+    model, kind = infra.get("label", {}).get("model", ""), kind_of(resources, config)
+    plain = Speed(
+        run.stage, tasks_of(config), recipe_of(config), model, kind, _devices(resources), wall_s, tokens, wall_s
+    )
     pilot = bool(infra.get("pilot"))
     if "updates" in facts and "tokens" in facts:
-        return _of_training(plain, run, facts, _devices(resources), pilot)
+        return _of_training(plain, facts, pilot)
     if run.stage == "translate" and not pilot:
         seconds = float(facts.get("seconds") or wall_s)
-        return replace(plain, startup_s=max(0.0, wall_s - seconds), rate=translation_tokens(config) / seconds)
-    scored = Tokens({}, scoring_tokens(run)).scored
-    return replace(plain, scoring_rate=scored / wall_s) if scored and not pilot else replace(plain, startup_s=wall_s)
+        return replace(plain, startup_s=max(0.0, wall_s - seconds), training_s=seconds)
+    return replace(plain, startup_s=0.0, scoring_s=wall_s) if tokens.scored and not pilot else plain
 
 
-def _of_training(plain: Speed, run: Run, facts: Mapping[str, Any], devices: int, pilot: bool) -> Speed | None:
+def _of_training(plain: Speed, facts: Mapping[str, Any], pilot: bool) -> Speed | None:
     """The first update, which compiles and warms up, belongs to the start."""
     updates, first, seconds = facts["updates"], float(facts["first_update_seconds"]), float(facts["seconds"])
     if seconds > plain.wall_s:
         return None  # it was trained by an earlier attempt
-    trained = float(facts["tokens"])
-    if run.config.get("tasks"):
-        training = task_tokens(run.config, facts.get("examples", {}), updates)
-        trained = Tokens(training, selection=selection_tokens(run.config)).trained
     steady = (seconds - first) / (updates - 1) * updates if updates > 1 else seconds
     startup = float(facts.get("startup_s", 0.0))
-    rest, scored = plain.wall_s - seconds - startup, Tokens({}, scoring_tokens(run)).scored
-    if pilot or not scored or "startup_s" not in facts:
-        startup, scored = startup + rest, 0.0  # 50 examples of a set take as long as opening it
+    rest, apart = plain.wall_s - seconds - startup, plain.tokens.scored and not pilot and "startup_s" in facts
+    if not apart:
+        startup, rest = startup + rest, 0.0  # 50 examples of a set take as long as opening it
     return replace(
         plain,
         startup_s=max(0.0, startup + seconds - steady),
-        rate=trained / steady / devices if steady > 0 else None,
-        scoring_rate=scored / rest if scored and rest > 1 else None,
+        training_s=steady if steady > 0 else None,
+        scoring_s=rest if rest > 0 else None,
     )
 
 

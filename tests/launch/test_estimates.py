@@ -10,12 +10,13 @@ import pytest
 
 from launch.campaign import Campaign
 from launch.cluster import Cluster
-from launch.estimates import Estimate, Span, estimate_plan
+from launch.estimates import Estimate, estimate_plan
 from launch.history import read_history
 from launch.observation.states import Observation
 from launch.outlook import Outlook, look_out, spell_hours
 from launch.plan import Plan
 from launch.resources import Match, ResourceRule
+from launch.spans import Span
 from launch.spending import spent_gpu_hours
 from stilts.runs import done_record, write_json
 from tests.launch.conftest import make
@@ -201,7 +202,7 @@ def test_the_outlook_adds_up_what_is_not_done(tmp_path: Path) -> None:
     found = outlook_of(plan, tmp_path, 4)
     left = [run_id for run_id, run in plan.runs.items() if run.stage != "fetch"]
     assert found.total.expected == pytest.approx(sum(plan.gpu_hours(run_id) for run_id in left))
-    assert sum(count for count, _, _ in found.stages().values()) == len(left)
+    assert sum(cost.runs for cost in found.stages().values()) == len(left)
     cost = found.as_json()["cost"]
     assert cost["gpu_hours"]["expected"] == pytest.approx(found.total.expected, abs=1e-3)
     assert cost["makespan_hours"]["GPUs"] == 4
