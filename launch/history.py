@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,12 @@ class Speed:
     training_s: float | None = None
     scoring_s: float | None = None
 
-    @property
+    @cached_property
     def rate(self) -> float | None:
         """Sub-words of training a second on one device."""
         return self.tokens.trained / self.training_s / self.devices if self.training_s and self.tokens.trained else None
 
-    @property
+    @cached_property
     def scoring_rate(self) -> float | None:
         """The same of scoring, which one device does."""
         return self.tokens.scored / self.scoring_s if self.scoring_s and self.tokens.scored else None
