@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from launch.prepared import Known
+from launch.prepared import Known, PreparedSets
 from stilts.runs import Run
 from stilts.settings import Sampling, Selection
 from stilts.tasks.catalogue import INTERMEDIATES, TARGETS, TRAININGS, splits, target_languages, task_family
@@ -91,6 +91,24 @@ def count_tokens(
     training = _share_out(run.config, contents, count)
     squares = sum(read * contents[task].sequence for task, read in training.items())
     return replace(tokens, training=training, updates=count, squares=squares)
+
+
+def recount(run: Run, assumed: Tokens, prepared: PreparedSets, updates: float | None = None) -> Tokens:
+    """What a run reads, from its prepared sets; as assumed where they are not there, but with examples as long as those
+    of a prepared set of the same task and length. `updates`, where it is known how many there were."""
+    known = prepared.of(run)
+    counted = count_tokens(run, dict.fromkeys(assumed.training, 1), known, updates) if known else assumed
+    if run.stage == "translate" or all((task, "train") in known for task in assumed.training):
+        return counted
+    like = prepared.find_like(run)
+    training, squares = dict(assumed.training), 0.0
+    for task in training:
+        length, one = float(_TOKENS_PER_SEQUENCE[task_family(task)]), like.get(task)
+        if one:
+            training[task] *= one.tokens / one.examples / TOKENS_PER_EXAMPLE[task_family(task)]
+            length = one.tokens / one.sequences
+        squares += training[task] * length
+    return replace(counted, training=training, updates=assumed.updates, squares=squares)
 
 
 def estimate_hours(run: Run, tokens_per_second: float, sizes: Sizes | None = None) -> float:

@@ -4,12 +4,12 @@ classes, else from a stated rate."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from launch.cost import FORWARD_SHARE, STARTUP_HOURS, Tokens, count_tokens
+from launch.cost import FORWARD_SHARE, STARTUP_HOURS, Tokens, recount
 from launch.fit import Fit, Sample, fit
 from launch.history import Class, Speed, hardware_of, history_folders, kind_of, read_history, recipe_of, tasks_of
 from launch.plan import Plan
@@ -222,28 +222,20 @@ def _spread(tokens: float, rates: list[float], factor: float) -> Span:
 
 
 def estimate_plan(plan: Plan, roots: Iterable[Path]) -> dict[str, Estimate]:
-    """The estimate of every run, from the history of these roots; the plan's GPU-hours follow what was measured."""
+    """The estimate of every run, from the history of these roots and the sets that are prepared there; the plan's
+    GPU-hours follow what was measured or counted."""
     roots = list(roots)
     known = PreparedSets(history_folders(roots))
     history, rate = History(read_history(roots, known)), plan.cluster.tokens_per_second
     found: dict[str, Estimate] = {}
-    alike: dict[int, Estimate] = {}  # seeds of one thing share their infra, and take as long as each other
+    alike: dict[int, tuple[Estimate, bool]] = {}  # seeds of one thing share their infra, and take as long as each other
     for run in plan.runs.values():
         if id(run.infra) not in alike:
-            tokens = recount(run, plan.tokens[run.id], known)
-            alike[id(run.infra)] = history.estimate(run, tokens, plan.resources(run.id), rate)
-        found[run.id] = alike[id(run.infra)]
-    measured = {run_id: one.gpu_hours.expected for run_id, one in found.items() if one.source != "stated"}
-    plan.measured.update(measured)
+            assumed = plan.tokens[run.id]
+            tokens = recount(run, assumed, known)
+            one = history.estimate(run, tokens, plan.resources(run.id), rate)
+            alike[id(run.infra)] = one, one.source != "stated" or tokens is not assumed
+        found[run.id], better = alike[id(run.infra)]
+        if better:
+            plan.measured[run.id] = found[run.id].gpu_hours.expected
     return found
-
-
-def recount(run: Run, assumed: Tokens, known: PreparedSets) -> Tokens:
-    """What a run reads, from the sets that are prepared; as assumed where they are not."""
-    sets = known.of(run)
-    if not sets:
-        return assumed
-    counted = count_tokens(run, known=sets)
-    if all((task, "train") in sets for task in assumed.training):
-        return counted
-    return replace(counted, training=assumed.training, updates=assumed.updates, squares=assumed.squares)

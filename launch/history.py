@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from launch.cost import Tokens, count_tokens
+from launch.cost import Tokens, count_tokens, recount
 from launch.prepared import PreparedSets
 from stilts.runs import STAGE_VERSIONS, Run, RunFolder, read_json
 
@@ -130,7 +130,8 @@ def read_speed(folder: RunFolder, known: PreparedSets) -> Speed | None:
     if wall_s <= 0 or (resources.get("gpus") and not on_gpu):
         return None  # a GPU's class on a machine without one
     run = Run(spec["stage"], "", config, tuple(spec["parents"]), tuple(spec["scores"]), infra)
-    tokens = count_tokens(run, facts.get("examples", {}), known.of(run), facts.get("updates"))
+    updates = facts.get("updates")
+    tokens = recount(run, count_tokens(run, facts.get("examples", {}), None, updates), known, updates)
     model, kind = infra.get("label", {}).get("model", ""), kind_of(resources, config)
     plain = Speed(
         run.stage, tasks_of(config), recipe_of(config), model, kind, _devices(resources), wall_s, tokens, wall_s

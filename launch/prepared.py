@@ -9,7 +9,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from stilts.runs import Run, RunFolder, read_json
+from stilts.runs import Run, read_json
 
 
 @dataclass(frozen=True)
@@ -38,29 +38,32 @@ Known = Mapping[tuple[str, str], TaskSets]
 
 
 class PreparedSets:
-    """The prepared runs below some folders, by id; and, for runs that are not prepared yet, by task and length."""
+    """The prepared runs below some folders, by id; and, for runs that are not prepared yet, training sets by task and
+    length."""
 
     def __init__(self, folders: Iterable[Path] = ()) -> None:
         self.runs: dict[str, TaskSets] = {}
-        self.alike: dict[tuple[str, int], TaskSets] = {}
+        self.like: dict[tuple[str, int], SetSize] = {}
         for folder in folders:
-            for name, sets, length, whole in _read(folder):
+            for name, sets, length in _read(folder):
                 self.runs.setdefault(name, sets)
-                # Of a pilot's sets only those that are trained on are whole.
-                self.alike.setdefault((_stem(name), length), sets if whole else TaskSets(sets.train, None, ()))
+                if sets.train and sets.train.examples:
+                    self.like.setdefault((_stem(name), length), sets.train)
 
     def of(self, run: Run) -> Known:
-        """What is known of the sets that a run needs."""
-        found: dict[tuple[str, str], TaskSets] = {}
-        recipes = run.config.get("tasks", {})
+        """The sets that a run needs, of those that are prepared."""
+        known = {need: self.runs[need] for need in run.needs if need in self.runs}
+        return {(need.split("-")[1], need.split("-")[2]): sets for need, sets in known.items()}
+
+    def find_like(self, run: Run) -> dict[str, SetSize]:
+        """By task, a training set like the run's, cut at the same length: how long examples are, not how many."""
+        recipes: Mapping[str, Any] = run.config.get("tasks", {})
+        found: dict[str, SetSize] = {}
         for need in run.needs:
-            if not need.startswith("prepare-"):
-                continue
-            task, part = need.split("-")[1:3]
-            recipe: Mapping[str, Any] = recipes.get(task) or next(iter(recipes.values()), {})
-            sets = self.runs.get(need) or self.alike.get((_stem(need), recipe.get("max_length", 0)))
-            if sets is not None and (need in self.runs or "pilot" not in run.infra):  # a pilot's are cut
-                found[task, part] = sets
+            _, task, part, *_ = [*need.split("-"), "", ""]
+            like = self.like.get((_stem(need), recipes.get(task, {}).get("max_length", 0)))
+            if part == "train" and like:
+                found[task] = like
         return found
 
 
@@ -68,17 +71,16 @@ def _stem(name: str) -> str:
     return name.rpartition("-")[0]
 
 
-def _read(folder: Path) -> Iterator[tuple[str, TaskSets, int, bool]]:
+def _read(folder: Path) -> Iterator[tuple[str, TaskSets, int]]:
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.startswith("prepare-"))
     except OSError:
         return
     for name in names:
-        run = RunFolder(folder / name)
-        manifest, spec = read_json(run.data / "manifest.json"), read_json(run.spec)
-        if manifest and spec and all("tokens" in one for one in manifest.get("sets", {}).values()):
-            whole = "first_examples" not in spec["config"]
-            yield name, _sort(manifest), int(manifest["max_length"]), whole
+        manifest = read_json(folder / name / "data" / "manifest.json")
+        sets = (manifest or {}).get("sets")
+        if manifest and sets and "max_length" in manifest and all("tokens" in one for one in sets.values()):
+            yield name, _sort(manifest), int(manifest["max_length"])
 
 
 def _sort(manifest: Mapping[str, Any]) -> TaskSets:

@@ -27,7 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 from launch.campaign import Campaign  # noqa: E402
 from launch.cluster import Cluster  # noqa: E402
-from launch.estimates import Estimate, History, Key, recount  # noqa: E402
+from launch.cost import recount  # noqa: E402
+from launch.estimates import Estimate, History, Key  # noqa: E402
 from launch.fit import Fit, Sample  # noqa: E402
 from launch.history import Speed, read_history, recipe_of  # noqa: E402
 from launch.plan import Plan  # noqa: E402

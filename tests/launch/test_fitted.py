@@ -11,7 +11,7 @@ import pytest
 
 from launch.campaign import Campaign
 from launch.cluster import Cluster
-from launch.cost import count_tokens
+from launch.cost import TOKENS_PER_EXAMPLE, count_tokens, recount
 from launch.estimates import Estimate, estimate_plan
 from launch.plan import Plan
 from launch.prepared import PreparedSets
@@ -138,21 +138,41 @@ def test_a_long_context_is_as_many_examples_as_windows(tmp_path: Path) -> None:
     assert (found.scoring, found.examples, found.sets) == (1300, 10, 2)
 
 
-def test_the_sets_of_another_root_or_a_pilot_tell_about_those_to_come(tmp_path: Path) -> None:
-    """A pilot's training sets are whole, what it scores is cut."""
+def test_the_sets_of_another_root_or_a_pilot_tell_how_long_examples_are_not_how_many(tmp_path: Path) -> None:
+    """Somebody's trial on a slice must not make the study itself look small."""
     plan = plan_of(small(axes={"target": ["pawsx"]}))
-    run, train = plan.runs[run_of(plan, "target-pawsx-")], run_of(plan, "prepare-pawsx-train")
-    twin = plan.runs[train]
+    run, twin = plan.runs[run_of(plan, "target-pawsx-")], plan.runs[run_of(plan, "prepare-pawsx-train")]
     cut = Run(twin.stage, twin.slug, {**twin.config, "first_examples": 50}, twin.parents)
     pilot = Plan(plan.grid, plan.cluster, {cut.id: cut})
     prepare(tmp_path, pilot, cut.id, {"train.en": (320, 320, 32_000), "dev.en": (50, 50, 5000)})
-    known = PreparedSets([tmp_path]).of(run)
-    found, assumed = count_tokens(run, known=known), count_tokens(run)
-    assert found.read == 5 * 10 * 32 * 100
-    assert (found.selection, found.scoring) == (assumed.selection, assumed.scoring)
+    assumed, known = plan.tokens[run.id], PreparedSets([tmp_path])
+    found = recount(run, assumed, known)
+    assert found.read == pytest.approx(assumed.read * 100 / TOKENS_PER_EXAMPLE["pair"])
+    assert found.squares == pytest.approx(found.read * 100)
+    assert (found.updates, found.selection, found.scoring) == (assumed.updates, assumed.selection, assumed.scoring)
     longer = plan_of(small(axes={"target": ["pawsx"]}, target={"max_length": 512}))
     other = longer.runs[run_of(longer, "target-pawsx-")]
-    assert not PreparedSets([tmp_path]).of(other), "cut at another length it is another set"
+    assert recount(other, longer.tokens[other.id], known) == longer.tokens[other.id], "another length is another set"
+
+
+def test_a_mixture_of_which_one_set_is_missing_has_as_many_updates_as_assumed(tmp_path: Path) -> None:
+    """Text for masked language modelling has no size in the catalogue."""
+    grid = small(axes={"intermediate": ["mnli"], "mlm": [True], "target": ["xquad"]}, languages=["en"])
+    plan = plan_of(grid)
+    prepare(tmp_path, plan, run_of(plan, "prepare-mnli-train"), {"train.en": (100, 100, 3000), "dev.en": (10, 10, 300)})
+    prepare(tmp_path, plan, run_of(plan, "prepare-xquad-scored"), {"test.en": (5, 6, 600)})
+    known = PreparedSets([tmp_path])
+    run = plan.runs[run_of(plan, "intermediate-mnli")]
+    assumed = plan.tokens[run.id]
+    found = recount(run, assumed, known)
+    assert found.updates == assumed.updates
+    assert found.training["mlm"] == assumed.training["mlm"]
+    assert found.training["mnli"] == pytest.approx(assumed.training["mnli"] * 30 / TOKENS_PER_EXAMPLE["pair"])
+    assert found.selection == 10 * 300
+    target = plan.runs[run_of(plan, "target-squad-")]
+    assert recount(target, plan.tokens[target.id], known).scoring == 600
+    estimate_plan(plan, [tmp_path])
+    assert plan.gpu_hours(target.id) != pytest.approx(target.infra["gpu_hours"]), "counted hours are shown everywhere"
 
 
 def test_damaged_manifests_are_passed_over(tmp_path: Path) -> None:
@@ -160,7 +180,7 @@ def test_damaged_manifests_are_passed_over(tmp_path: Path) -> None:
     run_id = run_of(plan, "prepare-pawsx-train")
     prepare(tmp_path, plan, run_id, {"train.en": (1, 1, 1)})
     manifest = tmp_path / run_id / "data" / "manifest.json"
-    for text in ("{", "{}", '{"sets": {"train.en": {"examples": 3}}}'):
+    for text in ("{", "[]", "{}", '{"sets": {"train.en": {"examples": 3}}}'):
         manifest.write_text(text)
         assert not PreparedSets([tmp_path]).runs
 
