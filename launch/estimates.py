@@ -4,7 +4,7 @@ classes, else from a stated rate."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +39,10 @@ class Part:
     runs: int = 0
     classes: int = 0
 
+    def shared_by(self, devices: int) -> Part:
+        """The same, where so many do it together."""
+        return replace(self, seconds=self.seconds.times(1 / devices))
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -72,6 +76,7 @@ class History:
                 ("stage", speed.stage, speed.model, speed.kind),
                 ("model", speed.model, speed.kind[:3]),
                 ("starts", speed.stage, speed.model, hardware),
+                *([("starts", speed.model, hardware)] if speed.training_s else []),
                 ("trains", speed.model, hardware),
                 ("scores", speed.stage, speed.model, hardware),
                 ("light", speed.stage, speed.tasks),
@@ -100,18 +105,16 @@ class History:
 
     def _train(self, like: _Like, tokens: Tokens, devices: int, stated: float) -> Part:
         if same := self.find(like.key("class", like.recipe), _rate):
-            return Part(_spread(tokens.trained, same, SAME).times(1 / devices), "measured")
+            return Part(_spread(tokens.trained, same, SAME), "measured").shared_by(devices)
         parts = {one[0]: self.find(like.key("class", (one,)), _rate) for one in like.recipe}
         if len(parts) > 1 and tokens.read and all(parts.values()):
             shares = {task: tokens.trained * tokens.training[task] / tokens.read for task in parts}
-            spans = [_spread(shares[task], rates, OTHERS).times(1 / devices) for task, rates in parts.items()]
-            return Part(sum(spans, NOTHING), "measured on others")
-        if like.run.stage != "translate" and (
-            found := self._fit(("trains", like.model, like.hardware), _sample_training)
-        ):
+            spans = [_spread(shares[task], rates, OTHERS) for task, rates in parts.items()]
+            return Part(sum(spans, NOTHING), "measured on others").shared_by(devices)
+        if found := self._fit(("trains", like.model, like.hardware), _sample_training) if tokens.updates else None:
             seconds = found.predict(_training_amounts(tokens, devices))
             return Part(seconds, "fitted", found.runs, found.classes)
-        return self._by_others(like, tokens.trained, devices, stated)
+        return self._by_others(like, tokens.trained, stated).shared_by(devices)
 
     def _score(self, like: _Like, tokens: Tokens, devices: int, stated: float) -> Part:
         """Measured, one GPU scores while the others wait; at the stated rate they share this work, too."""
@@ -124,14 +127,15 @@ class History:
         # A forward pass is counted as the third of an update that it is.
         if trained := self.find(like.key("class", like.recipe), _rate):
             return Part(_spread(tokens.scored, trained, OTHERS), "measured on others")
-        return self._by_others(like, tokens.scored, devices, stated)
+        part = self._by_others(like, tokens.scored, stated)
+        return part.shared_by(devices) if part.source == "stated" else part
 
-    def _by_others(self, like: _Like, tokens: float, devices: int, stated: float) -> Part:
-        """The rates of too few others to tell what they depend on; else the stated one."""
+    def _by_others(self, like: _Like, tokens: float, stated: float) -> Part:
+        """On one device at the rates of too few others to tell what they depend on; else at the stated one."""
         for key in (like.key("task", like.tasks), like.key("stage"), ("model", like.model, like.kind[:3])):
             if rates := self.find(key, _rate):
-                return Part(_spread(tokens, rates, OTHERS).times(1 / devices), "measured on others")
-        return Part(Span.around(tokens / stated / devices, STATED), "stated")
+                return Part(_spread(tokens, rates, OTHERS), "measured on others")
+        return Part(Span.around(tokens / stated, STATED), "stated")
 
     def _fit(self, key: Key, sample: Callable[[Speed], Sample | None]) -> Fit | None:
         """The fit to the runs with this in common; made when it is first asked for."""
@@ -142,12 +146,9 @@ class History:
 
     def _start(self, like: _Like) -> Span:
         """Hours before the first update and around everything."""
-        for key in (
-            like.key("class", like.recipe),
-            like.key("stage"),
-            ("starts", like.run.stage, like.model, like.hardware),
-        ):
-            if starts := self.find(key, lambda speed: speed.startup_s):
+        anywhere = ("starts", like.run.stage, like.model, like.hardware), ("starts", like.model, like.hardware)
+        for key in (like.key("class", like.recipe), like.key("stage"), *anywhere):
+            if starts := self.find(key, _start_of):
                 return Span(min(starts), median(starts), max(starts)).times(1 / 3600)
         return Span.around(STARTUP_HOURS, STATED)
 
@@ -197,16 +198,20 @@ def _scoring_amounts(tokens: Tokens) -> tuple[float, ...]:
 
 
 def _sample_training(speed: Speed) -> Sample | None:
-    if speed.training_s is None or not speed.tokens.read or speed.stage == "translate":
+    if not speed.training_s or not speed.tokens.updates:
         return None
     amounts = _training_amounts(speed.tokens, speed.devices)
     return Sample(amounts, speed.training_s, (speed.stage, speed.recipe, speed.kind))
 
 
 def _sample_scoring(speed: Speed) -> Sample | None:
-    if speed.scoring_s is None or not speed.tokens.scored:
+    if not speed.scoring_s or not speed.tokens.scored:
         return None
     return Sample(_scoring_amounts(speed.tokens), speed.scoring_s, (speed.recipe, speed.kind))
+
+
+def _start_of(speed: Speed) -> float | None:
+    return speed.startup_s
 
 
 def _rate(speed: Speed) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
@@ -96,7 +97,8 @@ class _Shrinker:
             infra["resources"] = {**resources, "timeout_min": min(TIMEOUT_MIN, resources["timeout_min"])}
         twin = Run(run.stage, run.slug, config, tuple(dict.fromkeys(parents)), scores, infra)
         counted = count_tokens(twin, self.sizes)
-        tokens = Tokens(counted.training, counted.scoring * EXAMPLES / SCORED_EXAMPLES, counted.selection)
+        share = EXAMPLES / SCORED_EXAMPLES
+        tokens = replace(counted, scoring=counted.scoring * share, examples=counted.examples * share)
         if run.stage == "translate":
             tokens = Tokens({})
         hours = stated_hours(tokens, self.plan.cluster.tokens_per_second)

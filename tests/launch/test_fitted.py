@@ -15,7 +15,7 @@ from launch.cost import TOKENS_PER_EXAMPLE, count_tokens, recount
 from launch.estimates import Estimate, estimate_plan
 from launch.plan import Plan
 from launch.prepared import PreparedSets
-from launch.resources import Match, ResourceRule
+from launch.resources import ResourceRule
 from stilts.runs import Run, write_json
 from tests.launch.conftest import make
 from tests.launch.small import plan_of, small
@@ -23,11 +23,12 @@ from tests.launch.test_estimates import finish, run_of, training
 from tests.support.campaigns import Study
 
 PER_TOKEN_S, PER_UPDATE_S, EXCHANGE_S = 2e-4, 0.05, 0.03
+ONE_GPU = Cluster(name="c", tokens_per_second=1000, resources=[ResourceRule(gpus=1)])
 TASKS = ("mnli", "qqp", "squad1", "hellaswag", "ccg", "cosmosqa")
 
 
 def study(gpus: int = 1, **intermediate: Any) -> Plan:
-    cluster = Cluster(name="c", tokens_per_second=1000, resources=[ResourceRule(match=Match(), gpus=gpus)])
+    cluster = ONE_GPU.model_copy(update={"resources": [ResourceRule(gpus=gpus)]})
     grid = small(
         axes={"intermediate": list(TASKS), "target": ["tatoeba"]},
         intermediate={"updates": 1000, "selection": {"points": 0}, **intermediate},
@@ -90,6 +91,23 @@ def test_runs_on_several_gpus_are_fitted_together_with_those_on_one(tmp_path: Pa
     one = estimates(plan, tmp_path)[run_id]
     assert (one.source, one.runs) == ("fitted", 4 + 3 - 2), "two of them are the same runs, on more GPUs now"
     assert one.hours.expected * 3600 == pytest.approx(seconds_of(plan, run_id, devices=4) + 10, rel=1e-3)
+
+
+def test_a_stage_that_has_not_run_starts_as_the_others_do(tmp_path: Path) -> None:
+    run_as_told(tmp_path, study(), TASKS[:1])
+    plan = plan_of(small(axes={"target": ["xnli"]}), ONE_GPU)
+    assert estimates(plan, tmp_path)[run_of(plan, "target-xnli-")].start.expected * 3600 == pytest.approx(10)
+
+
+def test_ranks_share_a_training_and_wait_for_the_one_that_scores(tmp_path: Path) -> None:
+    """A scoring that is taken for the third of an update takes as long on four GPUs as on one."""
+    plan = plan_of(small(axes={"target": ["xnli"]}), Cluster(name="c", resources=[ResourceRule(gpus=4)]))
+    run_id = run_of(plan, "target-xnli-")
+    finish(tmp_path / "pilot", plan, run_id, 100, training(20, 1.0, startup_s=80), pilot={"examples": 50})
+    one, tokens = estimates(plan, tmp_path)[run_id], plan.tokens[run_id]
+    per_token_s = 1.0 / (tokens.read / tokens.updates + tokens.selection / 3 / 20)  # of all four
+    by_hand = 80 + (tokens.trained + 4 * tokens.scored) * per_token_s
+    assert one.hours.expected * 3600 == pytest.approx(by_hand, rel=1e-3)
 
 
 def test_two_classes_are_too_few_and_scale_the_stated_rate(tmp_path: Path) -> None:
