@@ -59,8 +59,9 @@ class Speed:
 def kind_of(resources: Mapping[str, Any], config: Mapping[str, Any]) -> Class:
     """What makes two runs of one stage and task equally fast, as far as settings tell."""
     hardware = [resources.get(key) for key in ("nodes", "gpus", "ranks", "partition", "constraint", "runs_per_gpu")]
-    how = [resources.get(key) for key in ("zero_stage", "activation_checkpointing", "cuda_graphs")]
-    return (*hardware, *how, config.get("precision"), config.get("attention"))
+    how = [resources.get("zero_stage"), resources.get("activation_checkpointing")]
+    graphs = bool(resources.get("gpus") and resources.get("cuda_graphs"))
+    return (*hardware, *how, graphs, config.get("precision"), config.get("attention"))
 
 
 def hardware_of(kind: Class) -> Class:
