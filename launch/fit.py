@@ -17,7 +17,9 @@ from launch.spans import Span
 LEAST_CLASSES = 3
 # A run that is off by more than this share counts for less the further it is off: a busy node must not bend the rest.
 TRUSTED = 0.05
-ROUNDS = 12
+ROUNDS = 20
+# No run counts for more than if this share of it were predicted.
+LEAST_SHARE = 0.05
 # Another cost is taken in where it makes the error on left-out classes smaller by this factor at least.
 WORTHWHILE = 0.95
 # How far a fit may be off at least, and about what none of its runs tells.
@@ -91,13 +93,22 @@ def fit(samples: Iterable[Sample]) -> Fit | None:
 
 
 def _fit_robustly(rows: Sequence[Vector], shares: Vector) -> tuple[list[float], list[float]]:
-    """Costs, and the weights of the rows that they came out with (Huber's, by reweighting)."""
+    """Costs, and the weights of the rows that they came out with.
+
+    By reweighting: squares of p - 1, the share of a run's seconds that is predicted, become Huber's loss of log p, for
+    which half and double are equally wrong. The square alone would rather predict too little than too much.
+    """
     weights = list(shares)
     for _ in range(ROUNDS):
         costs = solve_positive(rows, weights)
-        misses = [abs(dot(costs, row) - 1) for row in rows]
-        weights = [share * min(1.0, TRUSTED / (miss or TRUSTED)) for share, miss in zip(shares, misses, strict=True)]
+        weights = [share * _weigh(dot(costs, row)) for share, row in zip(shares, rows, strict=True)]
     return costs, weights
+
+
+def _weigh(p: float) -> float:
+    p = max(p, LEAST_SHARE)
+    miss = abs(math.log(p))
+    return miss / (p * abs(p - 1)) * min(1.0, TRUSTED / miss) if miss > 1e-9 else 1.0
 
 
 def _miss(rows: Sequence[Vector], weights: Vector, left_out: Sequence[int]) -> float:

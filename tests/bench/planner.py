@@ -1,6 +1,6 @@
 """How far the planner is off about runs of classes that it has not seen, on trainings that really run here.
 
-python tests/bench/planner.py [ROOT]         about five minutes on two cores; ROOT keeps the runs, to be judged again
+python tests/bench/planner.py [ROOT]         about seven minutes on two cores; ROOT keeps the runs, to be judged again
 
 Every intermediate and target task of the real slices ($STILTS_DATA, or shared/data beside the checkout) is trained and
 scored by the jobs' own code in three classes of length, batch size and ranks, one thread a rank, each run a fork of a

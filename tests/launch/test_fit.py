@@ -96,6 +96,19 @@ def test_columns_that_depend_on_each_other_or_are_empty_are_no_obstacle() -> Non
     assert solve_positive([(0.0, 0.0)], [1.0]) == [0.0, 0.0]
 
 
+def test_half_and_double_are_equally_wrong() -> None:
+    """Each class once as it is, once at half and once at twice of its seconds: those two say nothing together."""
+    spoiled = [
+        Sample(one.amounts, one.seconds * factor, one.group)
+        for one in draw_samples(2, 14)
+        for factor in (0.5, 1.0, 2.0)
+    ]
+    found = fit(spoiled)
+    assert found is not None
+    fresh = draw_amounts(random.Random(9))
+    assert found.predict(fresh).expected == pytest.approx(dot(COSTS, fresh), rel=0.05)
+
+
 def test_too_few_classes_are_not_fitted_however_many_runs_they_have() -> None:
     samples = draw_samples(0, LEAST_CLASSES - 1)
     assert fit(samples * 5) is None
