@@ -6,6 +6,7 @@ begin anew with each sequence, in XLM-R and RoBERTa at `pad_token_id` + 1.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -44,8 +45,11 @@ def attend(
         )
     # Not states[0], whose gradient is a copy of it amid zeros.
     query, key, value = (states.squeeze(0).transpose(0, 1) for states in (query, key, value))
-    compute = _attend_flash if query.is_cuda else _attend_each
-    return compute(query, key, value, cu_seq_lens_q, max_length_q, dropout, scaling).unsqueeze(0), None
+    if query.is_cuda:
+        output = _attend_flash(query, key, value, cu_seq_lens_q, max_length_q, dropout, scaling)
+    else:
+        output = _attend_alike(query, key, value, cu_seq_lens_q, dropout, scaling)
+    return output.unsqueeze(0), None
 
 
 def _attend_flash(
@@ -59,18 +63,22 @@ def _attend_flash(
     return output
 
 
-def _attend_each(
-    query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, dropout: float, scaling: float | None
+def _attend_alike(
+    query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, dropout: float, scaling: float | None
 ) -> Tensor:
-    """The same on a CPU, sequence by sequence: slow, and what the tests compare with."""
-    sizes = bounds.diff().tolist()
-    parts = zip(*(states.transpose(0, 1).split(sizes, dim=1) for states in (query, key, value)), strict=True)
-    outputs = [
-        functional.scaled_dot_product_attention(q[None], k[None], v[None], dropout_p=dropout, scale=scaling)[0]
-        for q, k, v in parts
-        if q.shape[1]
-    ]
-    return torch.cat(outputs, dim=1).transpose(0, 1)
+    """The same on a CPU: neighbours of one length at once, the others one by one.
+
+    Pads among neighbours of almost one length would save calls, but their mask and the copies cost more (measured).
+    """
+    lengths = [length for length in bounds.diff().tolist() if length]
+    groups = [(length, len(list(alike))) for length, alike in itertools.groupby(lengths)]
+    parts = [states.split([length * count for length, count in groups]) for states in (query, key, value)]
+    outputs = []
+    for (length, count), *states in zip(groups, *parts, strict=True):
+        q, k, v = (each.unflatten(0, (count, length)).transpose(1, 2) for each in states)
+        output = functional.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
+        outputs.append(output.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs)
 
 
 def find_first_position(config: PretrainedConfig) -> int | None:
@@ -82,14 +90,14 @@ def find_first_position(config: PretrainedConfig) -> int | None:
 
 
 def can_pack(config: PretrainedConfig, precision: str, device: torch.device) -> bool:
-    """Whether the kernel computes this encoder's attention, dropout included, in this precision on this device."""
+    """Whether packed sequences give what padded ones give, dropout included, with this encoder in this precision on
+    this device."""
+    if config._attn_implementation != "sdpa" or find_first_position(config) is None:
+        return False
     head = config.hidden_size // config.num_attention_heads
-    return (
-        device.type == "cuda"
-        and torch.cuda.get_device_capability(device) >= _CAPABILITY
+    return device.type == "cpu" or (
+        torch.cuda.get_device_capability(device) >= _CAPABILITY
         and precision != "fp32"
-        and config._attn_implementation == "sdpa"
-        and find_first_position(config) is not None
         and head % _HEAD_MULTIPLE == 0
         and head <= _LARGEST_HEAD
     )

@@ -1,7 +1,8 @@
 """Checkpoints of a running training: one safetensors file for each rank, a JSON marker last. Nothing is unpickled.
 
-`<run>/checkpoints/step-00000120/` holds `rank<r>.safetensors`, `best.safetensors` where a best point was met already,
-and `COMPLETE`, which is written when every file is on disk, with their sizes and all that is not a tensor.
+The files are written by a thread while the training goes on. `<run>/checkpoints/step-00000120/` holds
+`rank<r>.safetensors`, `best.safetensors` where a best point was met already, and `COMPLETE`, which is written when
+every file is on disk, with their sizes and all that is not a tensor.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -49,14 +51,47 @@ class Checkpoint:
 
 
 @dataclass
+class Writing:
+    """A checkpoint whose files are being written. `problem`: why one cannot be; `seconds`: how long it took so far."""
+
+    path: Path
+    step: int
+    facts: Mapping[str, Any]
+    files: Mapping[str, Tensors]
+    problem: str | None
+    seconds: float = 0.0
+    _began: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._thread = threading.Thread(target=self._write, name="checkpoint")
+        self._thread.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether this rank still writes."""
+        return self._thread.is_alive()
+
+    def wait(self) -> None:
+        """Until this rank has written its files."""
+        self._thread.join()
+
+    def _write(self) -> None:
+        for name, tensors in self.files.items():
+            self.problem = self.problem or _write_file(self.path / name, tensors)
+        self.files = {}  # their memory is free from here on
+        self.seconds = time.monotonic() - self._began
+
+
+@dataclass
 class CheckpointStore:
     """The checkpoints of one run. `identity` says which run on which parents they belong to; the ranks of `world`
-    call `save` and `newest` together."""
+    call `newest`, `begin` and `finish` together."""
 
     folder: Path
     identity: str
     world: World
     longest_interval_s: float = LONGEST_INTERVAL_S
+    writing: Writing | None = None
 
     @cached_property
     def newest(self) -> Checkpoint | None:
@@ -76,21 +111,29 @@ class CheckpointStore:
             print(f"goes on from the checkpoint {found.path.name}", flush=True)
         return found
 
-    def save(self, step: int, tensors: Tensors, best: Tensors | None, facts: Mapping[str, Any]) -> str | None:
-        """Write the checkpoint of `step` and drop older ones (a collective). Returns why it failed, None if not.
+    def begin(self, step: int, tensors: Tensors, best: Tensors | None, facts: Mapping[str, Any]) -> None:
+        """Start to write the checkpoint of `step`, of which nothing may change any more (a collective).
 
-        `best` and `facts` are those of the first rank.
+        `best` and `facts` are those of the first rank. It counts once `finish` was called.
         """
+        assert self.writing is None, "one at a time"
         path = self.folder / _step_folder(step)
-        problem = self._prepare(path)
-        problem = problem or self._write(path / _rank_file(self.world.rank), tensors)
+        files = {_rank_file(self.world.rank): tensors}
         if best is not None and self.world.first:
-            problem = problem or self._write(path / BEST_FILE, best)
-        if self.world.agree(int(problem is not None)):
+            files[BEST_FILE] = best
+        self.writing = Writing(path, step, facts, files, self._prepare(path))
+
+    def finish(self) -> str | None:
+        """Wait for the checkpoint that was begun, complete it and drop older ones (a collective). Returns why it
+        failed, None if not."""
+        writing, self.writing = self.writing, None
+        assert writing is not None, "begun before"
+        writing.wait()
+        if self.world.agree(int(writing.problem is not None)):
             if self.world.first:
-                shutil.rmtree(path, ignore_errors=True)
-            return problem or "another rank could not write its part"
-        problem = self._complete(path, step, facts) if self.world.first else None
+                shutil.rmtree(writing.path, ignore_errors=True)
+            return writing.problem or "another rank could not write its part"
+        problem = self._complete(writing) if self.world.first else None
         return "COMPLETE cannot be written" if self.world.agree(int(problem is not None)) else None
 
     def clear(self) -> None:
@@ -131,22 +174,13 @@ class CheckpointStore:
                 problem = str(error)
         return "its folder cannot be made" if self.world.agree(int(problem is not None)) else problem
 
-    def _write(self, path: Path, tensors: Tensors) -> str | None:
-        try:
-            os.listdir(path.parent)
-            write_tensors(path, tensors, {"format": "pt"})
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        except (OSError, SafetensorError) as error:
-            return f"{path.name}: {error}"
-        return None
-
-    def _complete(self, path: Path, step: int, facts: Mapping[str, Any]) -> str | None:
+    def _complete(self, writing: Writing) -> str | None:
+        path, facts = writing.path, dict(writing.facts)
         files = {file.name: file.stat().st_size for file in sorted(path.iterdir())}
-        record: dict[str, Any] = {"schema": SCHEMA, "identity": self.identity, "step": step}
+        record: dict[str, Any] = {"schema": SCHEMA, "identity": self.identity, "step": writing.step}
         record |= {"world_size": self.world.size, "deepspeed": metadata.version("deepspeed")}
         try:
-            write_json(path / "COMPLETE", {**record, "files": files, "time": time.time(), "facts": dict(facts)})
+            write_json(path / "COMPLETE", {**record, "files": files, "time": time.time(), "facts": facts})
         except OSError as error:
             shutil.rmtree(path, ignore_errors=True)
             return str(error)
@@ -156,6 +190,18 @@ class CheckpointStore:
                     (other / "COMPLETE").unlink(missing_ok=True)  # first: half a folder must not look complete
                 shutil.rmtree(other, ignore_errors=True)
         return None
+
+
+def _write_file(path: Path, tensors: Tensors) -> str | None:
+    """Why it failed, None if not."""
+    try:
+        os.listdir(path.parent)
+        write_tensors(path, tensors, {"format": "pt"})
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+    except Exception as error:  # in a thread nobody else would hear of it
+        return f"{path.name}: {error}"
+    return None
 
 
 def _fault(path: Path, size: int) -> str | None:

@@ -43,10 +43,7 @@ def restore_state(engine: Any, tensors: dict[str, torch.Tensor], facts: dict[str
         mine = {name.partition(".")[2]: value for name, value in tensors.items() if name.startswith(f"{number}.")}
         master.data.copy_(mine.pop("weight").view_as(master))
         # DeepSpeed links each parameter to its moments at the first step: until then they may be new tensors.
-        engine.basic_optimizer.state[master] = {
-            name: value if name == "step" and not _steps_on_device(engine) else value.to(master.device).clone()
-            for name, value in mine.items()
-        }
+        engine.basic_optimizer.state[master] = {name: value.to(master.device).clone() for name, value in mine.items()}
     for key, value in facts.items():
         setattr(engine.optimizer.loss_scaler, key, value)
     _refresh_weights(engine)
@@ -84,11 +81,6 @@ def _refresh_weights(engine: Any) -> None:
             # Small parameters stay whole on every rank: cut them anew and gather what was restored.
             kept[0].partition(kept)
             kept[0].all_gather(kept)
-
-
-def _steps_on_device(engine: Any) -> bool:
-    """The fused kernel counts its steps on the device, the others on the CPU."""
-    return bool(engine.basic_optimizer.defaults.get("fused"))
 
 
 def _copy(values: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from stilts.model.multitask import Multitask
 from stilts.training.batches import Masking, Update, assemble
 from stilts.training.budget import find_micro_tokens
-from stilts.training.checkpoints import CheckpointStore
+from stilts.training.checkpoints import CheckpointStore, Writing
 from stilts.training.engine import Updater, build_engine, full_weights
 from stilts.training.engine_state import count_bytes, find_misfit, read_state, restore_state
 from stilts.training.examples import TrainingSet
@@ -111,6 +111,8 @@ class _Loop:
                 self._beat(step + 1)
                 if step + 1 < self.updates:
                     self._pause(step + 1)
+            if self._writing:
+                self._end_save()
         self.log.tally.seconds = self.seconds
         weights = full_weights(self.engine) if self.judge.best is None else self.judge.best
         return weights, self.log.tally.facts() | self._describe()
@@ -164,30 +166,40 @@ class _Loop:
 
     def _pause(self, done: int) -> None:
         """Between two updates: stop or save where any rank asks for it."""
-        request, reason = self.stop.look(self.clock.reserve_s)
+        if self._writing and not self.world.agree(int(self._writing.busy)):
+            self._end_save()
+        # One that is being written has to be finished before the last one begins.
+        reserve_s = self.clock.reserve_s + (self.clock.cost_s if self._writing else 0.0)
+        request, reason = self.stop.look(reserve_s)
         if request == Request.GO_ON and self.store and self.world.first and self.clock.due():
             request = Request.SAVE
         agreed = Request(self.world.agree(request))
         if agreed == Request.GO_ON:
             return
-        problem = self._save(done) if self.store else "there is no folder for one"
+        if self.store:
+            self._begin_save(self.store, done)
         if agreed >= Request.STOP:
+            problem = self._end_save() if self.store else "there is no folder for one"
             kept = f"no checkpoint: {problem}" if problem else "a checkpoint is saved"
             told = (
                 f"{reason or 'another rank was asked to stop'}; stopped after update {done} of {self.updates}, {kept}"
             )
             raise Interrupted(told, returns=agreed == Request.STOP_AND_RETURN)
-        if problem and self.world.first:
-            print(f"no checkpoint after update {done}: {problem}; the training goes on", flush=True)
 
-    def _save(self, done: int) -> str | None:
-        assert self.store is not None, "asked by those who have a store"
+    @property
+    def _writing(self) -> Writing | None:
+        return self.store.writing if self.store else None
+
+    def _begin_save(self, store: CheckpointStore, done: int) -> None:
+        """Copy what a checkpoint needs, and let it be written while the training goes on."""
+        if self._writing:
+            self._end_save()
         started = time.monotonic()
         self.log.flush()
         tensors, engine = read_state(self.engine)
         facts = {
             "engine": engine,
-            "dev": self.judge.history,
+            "dev": list(self.judge.history),
             "has_best": self.judge.best is not None,
             "tally": self.log.tally.state(),
             "seconds": self.seconds,
@@ -195,8 +207,17 @@ class _Loop:
             "layout": self._layout,
         }
         tensors["losses"] = torch.tensor(self.log.tally.losses, dtype=torch.float64)
-        problem = self.store.save(done, tensors, self.judge.best, facts)
-        self.clock.saved(time.monotonic() - started)
+        store.begin(done, tensors, self.judge.best, facts)
+        self.copy_s = time.monotonic() - started
+
+    def _end_save(self) -> str | None:
+        """Complete the checkpoint that was begun; returns why it failed, None if not."""
+        assert self.store and self._writing, "begun before"
+        writing = self._writing
+        problem = self.store.finish()
+        self.clock.saved(self.copy_s + writing.seconds)
+        if problem and self.world.first:
+            print(f"no checkpoint after update {writing.step}: {problem}", flush=True)
         return problem
 
     @property

@@ -12,15 +12,19 @@ from stilts.model.attention import PACKED, can_pack, find_first_position
 from stilts.training.batches import Limits, MicroBatch, Piece, Update
 from stilts.training.engine import Updater, sums_apart
 from stilts.training.graphs import Graphs
-from stilts.training.packing import Packing, round_tokens
+from stilts.training.packing import Packing
 from stilts.training.world import World
 
 if TYPE_CHECKING:
     from stilts.training.loop import Training
 
-# What a pass costs on a CPU beyond its tokens: about as long as these operations take (of 1 to 2e9 tried, see
+# What a padded pass costs on a CPU beyond its tokens: about as long as these operations take (of 1 to 2e9 tried, see
 # tests/bench/RESULTS.md). A study in small, whose tokens cost little, has few passes; a model of real size many.
 PASS_OPERATIONS = 1.5e9
+
+# Encoders with fewer weights for each token are not packed on a CPU: calling attention's kernel for each sequence costs
+# them as much as pads do (3 layers of width 128 have 0.6 million, and gained nothing).
+LEAST_PACKED_WEIGHTS = 2_000_000
 
 
 class Passes:
@@ -60,7 +64,7 @@ class Passes:
     def count_tokens(self, update: Update, pieces: Sequence[Sequence[Piece]]) -> int:
         """Tokens that go through the model on all ranks together, pads included."""
         counts = [update.tokens(piece) for mine in pieces for piece in mine]
-        return sum(round_tokens(real) if self.packed else padded for real, padded in counts)
+        return sum(self._packing.size(real) if self._packing else padded for real, padded in counts)
 
     def form(self, update: Update, piece: Piece) -> MicroBatch:
         """What goes through the model."""
@@ -89,18 +93,18 @@ def _count_weights(config: PretrainedConfig) -> int:
 
 
 def open_passes(training: Training, engine: Any, updater: Updater, world: World) -> Passes:
-    """The passes that suit the device: packed where its attention kernel allows, and as CUDA graphs where one process
-    alone trains in bf16 at ZeRO stage 1 (with several, graphs were not tried)."""
-    encoder, layout = training.model.encoder, training.layout
+    """The passes that suit the device: packed where its attention kernel allows (on a CPU where the encoder is no toy),
+    and as CUDA graphs where one process alone trains in bf16 at ZeRO stage 1 (with several, graphs were not tried)."""
+    encoder, layout, cuda = training.model.encoder, training.layout, world.device.type == "cuda"
     packed = layout.packed
     if packed is None:
-        packed = can_pack(encoder.config, training.settings.precision, world.device)
+        worth = cuda or _count_weights(encoder.config) >= LEAST_PACKED_WEIGHTS
+        packed = worth and can_pack(encoder.config, training.settings.precision, world.device)
     if not packed:
         return Passes(engine, updater, world, None, None)
     encoder.set_attn_implementation(PACKED)
     first = find_first_position(encoder.config)
     assert first is not None, "asked of encoders that can be packed"
-    packing = Packing.of(training.pad_id, first, training.sets, training.plan.batch_sizes)
-    alone = world.device.type == "cuda" and world.size == 1
-    direct = alone and sums_apart(engine) and not layout.activation_checkpointing
+    packing = Packing.of(training.pad_id, first, training.sets, training.plan.batch_sizes, rounded=cuda)
+    direct = cuda and world.size == 1 and sums_apart(engine) and not layout.activation_checkpointing
     return Passes(engine, updater, world, packing, Graphs(engine, layout.cuda_graphs) if direct else None)

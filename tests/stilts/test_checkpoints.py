@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -167,6 +168,39 @@ def test_a_training_may_be_stopped_again_and_again(sources: Sources, whole: Path
     assert facts["resumed"] == [1, 2, 7]
     assert same_model(tmp_path, whole)
     assert (tmp_path / "losses.jsonl").read_text() == (whole / "losses.jsonl").read_text()
+
+
+class Later(Stop):
+    """Tells when the training has come to the end of its fourth update."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.reached = 0, threading.Event()
+
+    def look(self, reserve_s: float) -> tuple[Request, str]:
+        self.calls += 1
+        if self.calls == 4:
+            self.reached.set()
+        return Request.GO_ON, ""
+
+
+def test_a_training_goes_on_while_a_checkpoint_is_written(
+    sources: Sources, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, went_on, write = Later(), [], checkpoints.write_tensors
+
+    def write_later(path: Path, *rest: Any) -> None:
+        went_on.append(stop.reached.wait(20))
+        write(path, *rest)
+
+    monkeypatch.setattr(SaveClock, "due", lambda clock: stop.calls == 1)
+    monkeypatch.setattr(checkpoints, "write_tensors", write_later)
+    monkeypatch.setattr(CheckpointStore, "clear", lambda store: None)
+    run(sources, tmp_path, stop)
+    assert went_on == [True]
+    (kept,) = (tmp_path / "checkpoints").iterdir()
+    assert (kept.name, (kept / "COMPLETE").exists()) == ("step-00000001", True)
+    assert same_model(tmp_path, whole)
 
 
 def test_only_the_newest_checkpoint_stays(sources: Sources, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def build(encoder: Path, *families: str) -> Multitask:
     return model
 
 
-def draw(encoder: Path, family: str, folder: Path, packing: bool, limits: Limits) -> list[Batch]:
+def draw(encoder: Path, family: str, folder: Path, packing: bool, limits: Limits, rounded: bool = True) -> list[Batch]:
     """One update's micro-batches, fewer examples than the form has room for."""
     prepared = Prepared.load(write_prepared(folder, family, encoder, {"train.en": draw_examples(family, EXAMPLES)}))
     training_set = TrainingSet.of(prepared.open("train.en"))
@@ -63,14 +63,16 @@ def draw(encoder: Path, family: str, folder: Path, packing: bool, limits: Limits
     if packing:
         first = find_first_position(config)
         assert first is not None
-        whole = Packing.of(config.pad_token_id, first, {family: training_set}, {family: EXAMPLES + 2})
+        whole = Packing.of(config.pad_token_id, first, {family: training_set}, {family: EXAMPLES + 2}, rounded)
         parts = [whole.pack(family, part) for part in parts]
     return [part.to(CPU) for part in parts]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("micro_tokens", [10_000, 40])
-def test_packed_equals_padded(encoder: Path, family: str, micro_tokens: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounded", [False, True])
+def test_packed_equals_padded(encoder: Path, family: str, micro_tokens: int, rounded: bool, tmp_path: Path) -> None:
+    """As a CPU packs (not rounded) and as a GPU does."""
     found = []
     for packing in (False, True):
         model = build(encoder, *FAMILIES)
@@ -78,7 +80,7 @@ def test_packed_equals_padded(encoder: Path, family: str, micro_tokens: int, tmp
             model.encoder.set_attn_implementation(PACKED)
         limits = Limits(micro_tokens, packed=packing)
         total, terms = torch.zeros(()), 0
-        for batch in draw(encoder, family, tmp_path / str(packing), packing, limits):
+        for batch in draw(encoder, family, tmp_path / str(packing), packing, limits, rounded):
             loss, count = model(family, batch)
             loss.backward()
             total, terms = total + loss.detach(), terms + int(count)
@@ -224,8 +226,32 @@ def test_pieces_cost_no_more_than_any_even_cut(lengths: list[int], micro_tokens:
     assert price(micro_tokens, pass_tokens) == min(price(micro, None) for micro in range(int(costs[0]), limit + 1))
 
 
-def test_nothing_is_packed_without_a_gpu(encoder: Path) -> None:
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=12).filter(any))
+@settings(deadline=None)
+def test_sequences_attend_as_each_alone(lengths: list[int]) -> None:
+    bounds = torch.tensor([0, *np.cumsum(lengths)], dtype=torch.int32)
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 1, 2, int(bounds[-1]), 8, generator=generator).unbind()
+    found, _ = attend(torch.nn.Identity(), query, key, value, None, cu_seq_lens_q=bounds)
+    alone = [
+        torch.softmax(q @ k.transpose(-1, -2) / 8**0.5, -1) @ v
+        for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+    ]
+    torch.testing.assert_close(found, torch.cat(alone, dim=2).transpose(1, 2), rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_a_cpu_have_no_pads(encoder: Path, tmp_path: Path) -> None:
+    (batch,) = draw(encoder, "span", tmp_path, True, Limits(10_000), rounded=False)
+    (padded,) = draw(encoder, "span", tmp_path / "padded", False, Limits(10_000))
+    assert batch["input_ids"].tolist() == padded["input_ids"][padded["attention_mask"] == 1].tolist()
+    assert len(batch["firsts"]) == len(padded["input_ids"]) == len(batch["starts"])
+
+
+def test_what_can_be_packed(encoder: Path) -> None:
     config = load_encoder(encoder, "sdpa", None, torch.float32).config
+    assert can_pack(config, "bf16", CPU)
+    config._attn_implementation = "eager"
     assert not can_pack(config, "bf16", CPU)
-    config.model_type = "xlnet"
+    config._attn_implementation, config.model_type = "sdpa", "xlnet"
+    assert not can_pack(config, "bf16", CPU)
     assert find_first_position(config) is None

@@ -68,11 +68,11 @@ class Striker:
 
 
 def main() -> None:
-    from jobs.warm import import_libraries
+    from jobs.warm import warm_up
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries print while they are imported
-    import_libraries()
+    warm_up()
     for line in sys.stdin:
         order = json.loads(line)
         pids = [_fork(order, rank) for rank in range(order["ranks"])]

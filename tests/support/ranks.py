@@ -21,12 +21,16 @@ def train_on_ranks(jobs: Sequence[Mapping[str, Any]], size: int, folder: Path, t
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"jobs-{size}.json"
     path.write_text(json.dumps([dict(job) for job in jobs], default=str))
-    command = [sys.executable, "-m", "tests.support.gloo_rank"]
+    run_ranks([sys.executable, "-m", "tests.support.gloo_rank"], size, [str(path)], timeout_s)
+
+
+def run_ranks(command: Sequence[str], size: int, arguments: Sequence[str], timeout_s: float = 240) -> None:
+    """Run `command` RANK SIZE PORT `arguments` for every rank; AssertionError with the output if one fails."""
     # The store lives here, so that the port is the kernel's and no rank has to be first.
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     ranks = [
         subprocess.Popen(
-            [*command, str(rank), str(size), str(store.port), str(path)],
+            [*command, str(rank), str(size), str(store.port), *arguments],
             cwd=ROOT,
             env=os.environ | ENVIRONMENT,
             stdout=subprocess.PIPE,
