@@ -44,7 +44,8 @@ from stilts.runs import write_bytes
 MANUAL = f"""\
 what it reads
   Every *.json below --results whose "schema" starts with "stilts.metrics/", wherever it lies and whoever
-  wrote it; other JSON files are ignored, folders named "superseded" and files over 1 MiB are not read.
+  wrote it; other JSON files are ignored. Not read are folders named "superseded", files over 1 MiB, and
+  the attempts, checkpoints, data, model and predictions of a run folder (one with a run.json).
   Of a thousand files and more it keeps what they say in ~/.cache/stilts (or $XDG_CACHE_HOME), and the next time
   opens only those that have changed; --no-cache opens all of them.
   The table shows dev scores (xquad, tydiqa and tatoeba: their one released set). A cell is filled by the

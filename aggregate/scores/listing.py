@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from aggregate.processes import share
 
 SKIPPED_FOLDERS = {"superseded"}
+# What a run folder (stilts.runs) holds beside its metrics; nothing there is a score.
+RUN_RECORD, RUN_PARTS = "run.json", {"attempts", "checkpoints", "data", "model", "predictions"}
 PILOT_MARKER = "PILOT"  # a file in the root of a pilot (stilts.runs has the same): its runs are no results
 DONE = "DONE"
 FIELDS = 4  # of a signature: size, times of the last change of content and of anything (ns), inode
@@ -44,8 +46,8 @@ class Listing:
 
 
 def list_tree(root: str, signed: bool = False) -> Listing:
-    """Every *.json and every DONE below `root`, outside folders named `superseded` and pilots. Links to folders are
-    not followed.
+    """Every *.json and every DONE below `root`, outside pilots, folders named `superseded`, and what a run folder holds
+    beside its metrics. Links to folders are not followed.
 
     With `signed` each file is looked at.
     """
@@ -134,6 +136,8 @@ def _sort_entries(descriptor: int) -> tuple[list[str], list[str]]:
                 folders += [name] if name not in SKIPPED_FOLDERS else []
             elif (name.endswith(".json") or name == DONE) and not (entry.is_symlink() and _leads_to_folder(entry)):
                 names.append(name)
+    if RUN_RECORD in names:
+        folders = [name for name in folders if name not in RUN_PARTS]
     return sorted(folders), sorted(names)
 
 

@@ -84,7 +84,8 @@ def collect_plainly(results: Path, planned: Mapping[str, Set[str]]) -> PlainColl
 
 def _read(results: Path, findings: list[Finding], digests: list[str]) -> Iterator[File]:
     for folder, folders, files in os.walk(results):
-        folders[:] = sorted(name for name in folders if name != "superseded")
+        parts = ("attempts", "checkpoints", "data", "model", "predictions") if "run.json" in files else ()
+        folders[:] = sorted(name for name in folders if name not in ("superseded", *parts))
         for name in sorted(file for file in files if file.endswith(".json")):
             path = Path(folder, name)
             shown = str(path.relative_to(results))

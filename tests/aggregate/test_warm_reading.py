@@ -259,6 +259,17 @@ def test_a_listing_is_complete(tmp_path: Path) -> None:
     assert found.folders[1:] == alone.folders
 
 
+def test_what_a_run_holds_beside_its_metrics_is_not_looked_at(tmp_path: Path) -> None:
+    """Folders of the same names count where they are no run's."""
+    for place in ("run", "loose"):
+        for part in ("attempts/1.0", "checkpoints/step-1", "data", "metrics", "model", "predictions"):
+            write_json(tmp_path / place / part / "a.json", {})
+    write_json(tmp_path / "run" / "run.json", {})
+    found = [folder for folder, _ in listing.list_tree(str(tmp_path)).folders]
+    assert [folder for folder in found if folder.startswith("run")] == ["run", "run/metrics"]
+    assert len([folder for folder in found if folder.startswith("loose/")]) == 6
+
+
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_what_several_processes_list_and_read_is_the_same(
     tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
