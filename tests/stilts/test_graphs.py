@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stilts.training.batches import MicroBatch, Piece
-from stilts.training.engine import Updater, build_engine
+from stilts.training.engine import Updater, build_engine, full_weights
 from stilts.training.graphs import Graphs
 from stilts.training.passes import open_passes
 from stilts.training.settings import Layout
@@ -49,6 +49,29 @@ def test_what_a_graph_records_adds_the_same_gradients(mix: str, monkeypatch: pyt
         assert wanted.any()
         torch.testing.assert_close(values, wanted)
     assert all(parameter.grad is None for parameter in engine.module.parameters())
+
+
+def test_two_updates_without_a_pass_through_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a resource class says how large micro-batches are, DeepSpeed's engine sees the steps alone."""
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    world = World(rank=0, local_rank=0, size=1, device=torch.device("cpu"))
+    init_distributed(world)
+    work = dataclasses.replace(Workload.draw("mnli", 8, 2, GEOMETRY, "bf16"), dropout=0.0)
+    weights = []
+    for direct in (False, True):
+        training = work.training(world.device, Layout(packed=True))
+        engine = build_engine(training.model, training.settings, training.layout, world)
+        engine.train()
+        passes = open_passes(training, engine, updater := Updater(engine, world), world)
+        passes._graphed = Graphs(engine, enabled=False) if direct else None
+        for step in range(2):
+            passes.run(training.update(step), Piece(0, 8, 1.0), last=True)
+            updater.step(1e-3)
+        weights.append(full_weights(engine))
+    before = work.training(world.device, Layout()).model.state_dict()
+    for name, value in weights[0].items():
+        assert torch.equal(value, weights[1][name]), name
+    assert any(not torch.equal(value, before[name]) for name, value in weights[1].items())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
