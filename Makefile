@@ -38,6 +38,7 @@ bench: .venv/dev  ## ratios in one run, against what people use: scoring, tables
 	$(BIN)/python tests/bench/startup.py .venv/trainer
 	$(BIN)/python tests/bench/training.py
 	$(BIN)/python tests/bench/ranks.py
+	$(BIN)/python tests/bench/planner.py
 
 # What a machine with Python 3.12, torch and transformers lacks for the GPU benchmark. DeepSpeed's wheel is pure Python:
 # it compiles nothing, neither now nor there.

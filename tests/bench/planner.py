@@ -1,6 +1,6 @@
 """How far the planner is off about runs of classes that it has not seen, on trainings that really run here.
 
-python tests/bench/planner.py [ROOT]         about seven minutes on two cores; ROOT keeps the runs, to be judged again
+python tests/bench/planner.py [ROOT]         about five minutes on two cores; ROOT keeps the runs, to be judged again
 
 Every intermediate and target task of the real slices ($STILTS_DATA, or shared/data beside the checkout) is trained and
 scored by the jobs' own code in three classes of length, batch size and ranks, one thread a rank, each run a fork of a
@@ -241,7 +241,7 @@ def show_medians(name: str, verdicts: list[Verdict]) -> None:
 
 
 def main() -> None:
-    data = Path(os.environ.get("STILTS_DATA", ROOT / "shared" / "data"))
+    data = Path(os.environ.get("STILTS_DATA") or ROOT.parent / "shared" / "data")
     if not data.is_dir():
         raise SystemExit(f"no data slices in {data}; name their folder in STILTS_DATA")
     with tempfile.TemporaryDirectory(prefix="planner-") as made:
