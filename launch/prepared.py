@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from stilts.runs import Run, read_json
+
+COUNTS = ("examples", "sequences", "tokens")  # of a set, in a manifest
 
 
 @dataclass(frozen=True)
@@ -71,20 +74,24 @@ def _stem(name: str) -> str:
     return name.rpartition("-")[0]
 
 
-def _read(folder: Path) -> Iterator[tuple[str, TaskSets, int]]:
+def _read(folder: Path) -> list[tuple[str, TaskSets, int]]:
+    found: list[tuple[str, TaskSets, int]] = []
     try:
         names = sorted(entry.name for entry in os.scandir(folder) if entry.name.startswith("prepare-"))
     except OSError:
-        return
+        return found
     for name in names:
         manifest = read_json(folder / name / "data" / "manifest.json")
-        sets = (manifest or {}).get("sets")
-        if manifest and sets and "max_length" in manifest and all("tokens" in one for one in sets.values()):
-            yield name, _sort(manifest), int(manifest["max_length"])
+        # An older manifest without sub-words, or one that somebody has edited, counts as absent.
+        with suppress(AttributeError, LookupError, TypeError, ValueError, ArithmeticError):
+            if manifest and manifest["sets"]:
+                found.append((name, _sort(manifest), int(manifest["max_length"])))
+    return found
 
 
 def _sort(manifest: Mapping[str, Any]) -> TaskSets:
-    sizes = {name: SetSize(one["examples"], one["sequences"], one["tokens"]) for name, one in manifest["sets"].items()}
+    counted = {name: [int(one[key]) for key in COUNTS] for name, one in manifest["sets"].items()}
+    sizes = {name: SetSize(*counts) for name, counts in counted.items()}
     # A training counts each window of a long text as an example of its own.
     choices = manifest.get("choices", 1)
     train = [

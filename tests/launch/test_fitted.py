@@ -198,7 +198,16 @@ def test_damaged_manifests_are_passed_over(tmp_path: Path) -> None:
     run_id = run_of(plan, "prepare-pawsx-train")
     prepare(tmp_path, plan, run_id, {"train.en": (1, 1, 1)})
     manifest = tmp_path / run_id / "data" / "manifest.json"
-    for text in ("{", "[]", "{}", '{"sets": {"train.en": {"examples": 3}}}'):
+    one = {"examples": 1, "sequences": 1, "tokens": 1}
+    odd: list[dict[str, Any]] = [
+        {"sets": 3, "max_length": 8},
+        {"sets": {"train.en": None}, "max_length": 8},
+        {"sets": {"train.en": one | {"tokens": "many"}}, "max_length": 8},
+        {"sets": {"train.en": one | {"tokens": float("inf")}}, "max_length": 8},
+        {"sets": {"train.en": one}, "max_length": None},
+        {"sets": {"train.en": one}, "max_length": 8, "choices": 0},
+    ]
+    for text in ("{", "[]", "{}", '{"sets": {"train.en": {"examples": 3}}}', *map(json.dumps, odd)):
         manifest.write_text(text)
         assert not PreparedSets([tmp_path]).runs
 
