@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from aggregate.scores.collection import ENDED_BADLY
 from aggregate.scores.records import take_mapping, take_names, take_number
 from aggregate.scores.run_records import AttemptRecord, RunRecords
 from aggregate.sheets.run_costs import count_devices, measure_attempt
-
-ENDED_BADLY = ("failed", "cancelled", "blocked")
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregate.processes import share
+from stilts.runs import PILOT_MARKER  # in the root of a pilot, whose runs are no results
 
 SKIPPED_FOLDERS = {"superseded"}
 # What a run folder (stilts.runs) holds beside its metrics; nothing there is a score.
-RUN_RECORD, RUN_PARTS = "run.json", {"attempts", "checkpoints", "data", "model", "predictions"}
-PILOT_MARKER = "PILOT"  # a file in the root of a pilot (stilts.runs has the same): its runs are no results
-DONE = "DONE"
+RUN_PARTS = {"attempts", "checkpoints", "data", "model", "predictions"}
+SPEC, DONE = "run.json", "DONE"
 FIELDS = 4  # of a signature: size, times of the last change of content and of anything (ns), inode
 IRREGULAR = -1  # in place of the size: a folder, a pipe, a device
 VANISHED = -2  # could not be looked at
@@ -136,7 +136,7 @@ def _sort_entries(descriptor: int) -> tuple[list[str], list[str]]:
                 folders += [name] if name not in SKIPPED_FOLDERS else []
             elif (name.endswith(".json") or name == DONE) and not (entry.is_symlink() and _leads_to_folder(entry)):
                 names.append(name)
-    if RUN_RECORD in names:
+    if SPEC in names:
         folders = [name for name in folders if name not in RUN_PARTS]
     return sorted(folders), sorted(names)
 

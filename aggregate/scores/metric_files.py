@@ -68,7 +68,7 @@ class MetricFiles:
         return self._builder.build()
 
     def _read_one(self, path: str, is_marker: bool) -> None:
-        signature, content = _read_bytes(path, None if is_marker else MAX_METRIC_BYTES)
+        signature, content = read_bytes(path, None if is_marker else MAX_METRIC_BYTES)
         if signature[1] >= self._settled_ns or signature[2] >= self._settled_ns:
             signature = _UNSIGNED
         if content is None:
@@ -167,7 +167,7 @@ class MetricFiles:
         return "; ".join(problems)
 
 
-def _read_bytes(path: str, limit: int | None) -> tuple[Signature, bytes | None]:
+def read_bytes(path: str, limit: int | None) -> tuple[Signature, bytes | None]:
     """Signature and content; no content where it is no file, or has more bytes than `limit`. Raises OSError."""
     try:
         # A pipe would make us wait for a writer.

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from aggregate.scores.metric_files import read_bytes
 from stilts.runs import DONE_SCHEMA
 
 
@@ -86,13 +87,8 @@ def _read_attempt(path: str, name: str) -> AttemptRecord:
 def read_object(path: str) -> dict[str, Any]:
     """The JSON object of a file; an empty one where there is none, or no whole one."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)  # a campaign has fifty thousand: Python's own files take twice as long
+        _, content = read_bytes(path, None)  # a campaign has fifty thousand: Python's own files take twice as long
+        value = orjson.loads(content or b"")
     except (OSError, ValueError):
         return {}
-    try:
-        value = orjson.loads(os.read(descriptor, max(1, os.fstat(descriptor).st_size)))
-    except (OSError, ValueError):
-        return {}
-    finally:
-        os.close(descriptor)
     return value if isinstance(value, dict) else {}

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregate.scores.listing import DONE
+from aggregate.scores.listing import DONE, SPEC
 from aggregate.scores.readings import MARKER, SCORE, STRANGE, Readings
 from stilts.runs import is_output_of, read_json
-
-SPEC = "run.json"
 
 
 def stands(run: Path) -> bool:
