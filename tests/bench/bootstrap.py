@@ -36,6 +36,7 @@ from aggregate.scores.expectation import Scope, define_scope, find_expected  # n
 from aggregate.submissions.example_scores import read_example_scores  # noqa: E402
 from stilts.results import RowKey  # noqa: E402
 from stilts.tasks.catalogue import INTERMEDIATES, TARGET_ORDER, target_languages, task_family  # noqa: E402
+from tests.bench import goals  # noqa: E402
 
 ROWS, SEEDS, RESAMPLES = 36, (1, 2, 3), 1000
 SIZES = ROOT / "stilts" / "data" / "split_sizes.csv"
@@ -140,7 +141,8 @@ def compare(root: Path) -> None:
     print(f"bootstrap  {seconds:6.1f} s  {worked:6.1f} s of processor time  {memory:5.0f} MiB  {sums:,} sums")
     slow = loop()
     print(f"loop       {1e9 * slow:6.1f} ns each, ours {1e9 * seconds / sums:.3f} ns")
-    print(f"ratio {seconds / sums / slow:.6f}")
+    goals.compare("bootstrap over examples, all rows", seconds, "s", most=60)
+    goals.compare("a sum of the bootstrap, time of ours / loop", seconds / sums / slow, most=1)
 
 
 if __name__ == "__main__":

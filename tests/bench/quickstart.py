@@ -19,6 +19,9 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from tests.bench import goals  # noqa: E402
 
 
 def run_quickstart(code: Path, out: Path) -> float:
@@ -72,7 +75,7 @@ def main() -> None:
         report(commit, earlier, theirs)
         now = run_quickstart(ROOT, ours)
         report("here", now, ours)
-        print(f"{earlier / now:.2f} times faster")
+        goals.compare(f"quickstart, time at {commit} / here", earlier / now, least=1.5)
         compare_tables(ours, theirs)
 
 

@@ -32,6 +32,7 @@ from aggregate.scores.collection import collect  # noqa: E402
 from aggregate.scores.metric_files import TICK_NS  # noqa: E402
 from aggregate.scores.reading_cache import ReadingCache  # noqa: E402
 from stilts.tasks.catalogue import INTERMEDIATES, TARGET_METRICS, TARGET_ORDER, splits, target_languages  # noqa: E402
+from tests.bench import goals  # noqa: E402
 
 FILES, CHANGED, SEEDS, REPEATS = 100_000, 100, (1, 2, 3), 3
 READINGS = ("bare", "cold", "warm")
@@ -142,8 +143,8 @@ def compare(root: Path, cache: Path) -> None:
     best = {which: min(runs) for which, runs in found.items()}
     for which, (seconds, count, memory) in best.items():
         print(f"{which}  {seconds:6.2f} s  {int(count):,} files  {memory:5.0f} MiB")
-    print(f"cold takes {best['cold'][0] / best['bare'][0]:.2f} times the bare loop (at most 2)")
-    print(f"warm is {best['cold'][0] / best['warm'][0]:.1f} times faster than cold (at least 10)")
+    goals.compare("100,000 files, cold / bare loop", best["cold"][0] / best["bare"][0], most=2)
+    goals.compare("100,000 files, cold / warm", best["cold"][0] / best["warm"][0], least=10)
 
 
 if __name__ == "__main__":

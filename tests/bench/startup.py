@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [*sys.argv[1:2], str(ROOT)]
 
 from jobs.libraries import LIBRARIES, import_libraries  # noqa: E402
+from tests.bench import goals  # noqa: E402
 
 WAYS, REPEATS, EXAMPLES, BATCH = ("here", "fork", "trainer"), 3, 64, 32
 
@@ -146,10 +147,10 @@ def main(trainer: str) -> None:
     best = {way: [min(column) for column in zip(*runs, strict=True)] for way, runs in found.items()}
     print("from process start to the first update done")
     for way, (seconds, processor) in best.items():
-        ratio = best["trainer"][1] / processor
-        print(
-            f"  {way:8} {seconds:6.2f} s, {processor:5.2f} processor seconds; the Trainer takes {ratio:.2f} times those"
-        )
+        print(f"  {way:8} {seconds:6.2f} s, {processor:5.2f} processor seconds")
+    for way, name in (("here", "a job"), ("fork", "a fork of the pool's server")):
+        ratio = best["trainer"][1] / best[way][1]
+        goals.compare(f"first update, processor time of the Trainer / {name}", ratio, least=1)
     print("imports of a job by stage, processor seconds")
     for stage in LIBRARIES:
         runs = [ask(trainer, "import", stage) for _ in range(2)]

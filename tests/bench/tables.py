@@ -35,6 +35,7 @@ from aggregate.sheets.sheet import Sheet  # noqa: E402
 from aggregate.study import Study, read_study  # noqa: E402
 from aggregate.tables import BUILDERS, build_xtreme_sheets, write_tables  # noqa: E402
 from aggregate.writing.figures import draw_figures  # noqa: E402
+from tests.bench import goals  # noqa: E402
 from tests.bench.campaign import make_campaign  # noqa: E402
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ def main(root: Path, scratch: Path) -> None:
         time.sleep(TICK_NS / 1e9)
     measure(root, scratch)
     for name in ("first", "later"):
-        print(f"aggregate/tables.py, {name} call: {call(root, scratch):.2f} s (under 10)")
+        goals.compare(f"tables of 10,000 runs, {name} call", call(root, scratch), "s", most=10)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from stilts.training.engine import Updater, build_engine  # noqa: E402
 from stilts.training.passes import Passes, open_passes  # noqa: E402
 from stilts.training.settings import Layout  # noqa: E402
 from stilts.training.world import World, close_distributed  # noqa: E402
+from tests.bench import goals  # noqa: E402
 from tests.bench.measured import Row, run_ours, run_trainer  # noqa: E402
 from tests.bench.synthetic import SMALL, Workload  # noqa: E402
 
@@ -94,8 +95,8 @@ def _tell(found: dict[str, dict[str, Row]], work: str, name: str, row: Row) -> N
     print(f"{work}: {name:26} {rates} {row.pad_share:6.1%} pads", flush=True)
 
 
-def _ratio(one: Row, other: Row) -> str:
-    return f"{one.tokens_per_s / other.tokens_per_s:.2f} ({one.tokens_per_cpu_s / other.tokens_per_cpu_s:.2f})"
+def _by_cpu(one: Row, other: Row) -> str:
+    return f"{one.tokens_per_cpu_s / other.tokens_per_cpu_s:.2f}"
 
 
 def main() -> None:
@@ -111,10 +112,12 @@ def main() -> None:
         difference = max(abs(a - b) for a, b in zip(ours.losses, stock.losses, strict=True))
         pairs = work.startswith("pairs")
         wall, cpu = compare_with_ceiling(works[work])
-        print(f"{work}: ours / ceiling {wall:.2f} ({cpu:.2f}), to be {0.75 if pairs else 0.9}")
-        print(f"  / Trainer {_ratio(ours, stock)}" + (", to be 1.6" if pairs else ""))
-        print(f"  / Trainer that groups by length {_ratio(ours, grouped)}")
-        print(f"  largest difference of a loss from the Trainer's {difference:.1e}")
+        by_cpu = f"ceiling {cpu:.2f}, Trainer {_by_cpu(ours, stock)}, that groups {_by_cpu(ours, grouped)}"
+        print(f"{work}, ratios by processor time: {by_cpu}")
+        goals.compare(f"{work}: ours / pad-free ceiling", wall, least=0.75 if pairs else 0.9)
+        goals.compare("  ours / Trainer", ours.tokens_per_s / stock.tokens_per_s, least=1.6 if pairs else None)
+        goals.compare("  ours / Trainer that groups by length", ours.tokens_per_s / grouped.tokens_per_s)
+        goals.compare("  largest difference of a loss from the Trainer's", difference, most=1e-5)
     close_distributed()
 
 
