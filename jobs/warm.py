@@ -59,9 +59,8 @@ def warm_up() -> None:
     # DeepSpeed looks for devices.
     os.environ.update(JE_ARROW_MALLOC_CONF="background_thread:false", OPENBLAS_NUM_THREADS="1", DS_ACCELERATOR="cpu")
     # pyarrow imports pandas as soon as it makes an array, and its `dataset` to read a file.
-    import_libraries(
-        "deepspeed", "pandas", "pyarrow.dataset", *(name for names in LIBRARIES.values() for name in names)
-    )
+    also = ("jobs.stages", "deepspeed", "pandas", "pyarrow.dataset")
+    import_libraries(*also, *(name for names in LIBRARIES.values() for name in names))
     import torch
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
 

@@ -49,9 +49,7 @@ def build_engine(model: Multitask, settings: Settings, layout: Layout, world: Wo
     if sums_apart(engine):
         _shorten_step(engine.optimizer)
     elif layout.zero_stage == 0:
-        # DeepSpeed takes the norm one parameter after the other: a tenth of a toy model's update.
-        parameters = list(engine.module.parameters())
-        engine.clip_fp32_gradients = lambda: nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+        _shorten_plain_step(engine, settings, world)
     return engine
 
 
@@ -69,6 +67,25 @@ def _shorten_step(optimizer: Any) -> None:
     flat = optimizer.fp32_groups_gradients_flat
     optimizer.get_grads_for_norm = lambda for_clipping=False: flat if for_clipping else (flat, {})
     optimizer.zero_grad = lambda set_to_none=True: optimizer.clear_lp_grads(set_to_none)
+
+
+def _shorten_plain_step(engine: Any, settings: Settings, world: World) -> None:
+    """At stage 0: the norm of all gradients at once, cleared without names, and exchanged with other ranks alone.
+
+    DeepSpeed 0.19 takes the norm one parameter after the other, walks through all modules to clear the gradients, and
+    has one rank, too, copy them into a buffer and back around an all-reduce.
+    """
+    parameters = [parameter for parameter in engine.module.parameters() if parameter.requires_grad]
+
+    def fill_gaps(*_: Any, **__: Any) -> None:
+        for parameter in parameters:
+            if parameter.grad is None:  # as before an all-reduce: the optimizer is to decay it
+                parameter.grad = torch.zeros_like(parameter)
+
+    engine.clip_fp32_gradients = lambda: nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)
+    engine.zero_grad = engine.optimizer.zero_grad
+    if world.size == 1:
+        engine.buffered_allreduce_fallback = fill_gaps
 
 
 def _check(settings: Settings, layout: Layout, world: World) -> None:

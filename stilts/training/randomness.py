@@ -28,5 +28,11 @@ def torch_generator(*parts: int | str) -> torch.Generator:
 
 
 def seed_torch(*parts: int | str) -> None:
-    """Set torch's global state on CPU and GPU: dropout and fresh transformers models draw from it."""
-    torch.manual_seed(derive_seed(*parts))
+    """Set torch's global state on CPU and GPU: dropout and fresh transformers models draw from it.
+
+    `torch.manual_seed` would do the same, but notes a stack trace for each kind of device that is not at hand.
+    """
+    seed = derive_seed(*parts)
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(seed)
