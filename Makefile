@@ -14,15 +14,16 @@ quickstart: .venv/train  ## the study in small on this machine: train, score, ma
 tables: .venv/train  ## every table and figure of the results in RESULTS (runs), into OUT (tables)
 	$(BIN)/python aggregate/tables.py --results $(or $(RESULTS),runs) --out $(or $(OUT),tables)
 
-test: .venv/dev  ## every test, with a real Slurm where this machine may start one
+test: .venv/dev  ## every test, three processes at once, with a real Slurm where this machine may start one
 	@mkdir -p .reports
 	@$(BIN)/python -m compileall -q aggregate jobs launch stilts tests  # read by some hundred commands
-	$(BIN)/python -m pytest --junit-xml=.reports/tests.xml $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --junit-xml=.reports/tests.xml $(PYTEST)
 
 torture: .venv/dev  ## every kill that `test` takes a choice of, five minutes of chaos on the real Slurm; by hand
 	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py tests/slurm/test_chaos.py
 
-bench: .venv/dev  ## ratios in one run, against what people use: scoring, tables, bootstrap, launching, evaluation, training
+bench: .venv/dev  ## ratios in one run, against what people use, and a table of all; half an hour, on a quiet machine
+	@$(BIN)/python tests/bench/goals.py --begin
 	$(BIN)/python -m pip install --quiet --no-deps --target .venv/seqeval seqeval==0.0.12
 	$(BIN)/python tests/bench/tagging.py .venv/seqeval
 	$(BIN)/python tests/bench/reading.py
@@ -39,6 +40,8 @@ bench: .venv/dev  ## ratios in one run, against what people use: scoring, tables
 	$(BIN)/python tests/bench/training.py
 	$(BIN)/python tests/bench/ranks.py
 	$(BIN)/python tests/bench/planner.py
+	-$(BIN)/python tests/bench/quickstart.py --against ac3e081
+	$(BIN)/python tests/bench/goals.py
 
 # What a machine with Python 3.12, torch and transformers lacks for the GPU benchmark. DeepSpeed's wheel is pure Python:
 # it compiles nothing, neither now nor there.
