@@ -24,18 +24,18 @@ torture: .venv/dev  ## every kill that `test` takes a choice of, five minutes of
 
 bench: .venv/dev  ## ratios in one run, against what people use, and a table of all; half an hour, on a quiet machine
 	@$(BIN)/python tests/bench/goals.py --begin
-	$(BIN)/python -m pip install --quiet --no-deps --target .venv/seqeval seqeval==0.0.12
+	$(BIN)/python -m pip install -qq --no-deps --target .venv/seqeval seqeval==0.0.12
 	$(BIN)/python tests/bench/tagging.py .venv/seqeval
 	$(BIN)/python tests/bench/reading.py
 	$(BIN)/python tests/bench/tables.py
 	$(BIN)/python tests/bench/bootstrap.py
-	$(BIN)/python -m pip install --quiet --no-deps --target .venv/launchers dora-search==0.1.13 exca==0.6.0 \
+	$(BIN)/python -m pip install -qq --no-deps --target .venv/launchers dora-search==0.1.13 exca==0.6.0 \
 	  treetable==0.2.6 retrying==1.4.2 omegaconf==2.3.0 antlr4-python3-runtime==4.9.3
 	$(BIN)/python tests/bench/launching.py .venv/launchers
 	$(BIN)/python tests/bench/evaluation.py
-	$(BIN)/python -m pip install --quiet --no-deps --target .venv/faiss faiss-cpu==1.15.1
+	$(BIN)/python -m pip install -qq --no-deps --target .venv/faiss faiss-cpu==1.15.1
 	$(BIN)/python tests/bench/mining.py .venv/faiss
-	$(BIN)/python -m pip install --quiet --no-deps --target .venv/trainer accelerate==1.15.0
+	$(BIN)/python -m pip install -qq --no-deps --target .venv/trainer accelerate==1.15.0
 	$(BIN)/python tests/bench/startup.py .venv/trainer
 	$(BIN)/python tests/bench/training.py
 	$(BIN)/python tests/bench/ranks.py

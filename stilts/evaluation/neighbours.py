@@ -62,7 +62,7 @@ def match_sides(
 
     Memory beside the arguments, in bytes, for N and M vectors of size H: 4 H M for unit vectors, about 200 (N + M) for
     finding equal ones, 24 k (k + 2) (N + M) for the result, 1.6 PRODUCT_BYTES for a block (on the device; never less
-    than 7 M for one vector), 24 _PAIRS, and 4 RECHECK_BYTES a thread.
+    than 7 M for one vector), 64 _PAIRS, and 4 RECHECK_BYTES a thread.
     """
     sides = _Side(first, min(k, len(second))), _Side(second, min(k, len(first)))
     _compare(*sides, block, device)
@@ -133,6 +133,7 @@ def _find_near(rows: _Side, columns: _Side, block: int | None, device: str) -> I
     units = torch.from_numpy(columns.normalize(0, len(columns.first))).to(device)
     block = block or max(1, PRODUCT_BYTES[device.partition(":")[0]] // (4 * len(units)))
     best = units.new_full((columns.k, len(units)), -torch.inf)
+    waiting = Waiting()
     for start in range(0, len(rows.first), block):
         part = torch.from_numpy(rows.normalize(start, min(start + block, len(rows.first)))).to(device)
         with _full_precision():
@@ -145,8 +146,40 @@ def _find_near(rows: _Side, columns: _Side, block: int | None, device: str) -> I
             runs = Runs.cut(products, columns.k, dim=0)
             best = torch.cat([best, runs.tops]).topk(columns.k, dim=0).values
             for places, others in runs.search(best[-1] - _MARGIN):
-                new = products[places, others] < bounds[places]  # the others have been found from their row
-                yield (places[new] + start).cpu().numpy(), others[new].cpu().numpy()
+                values = products[places, others]
+                new = values < bounds[places]  # the others have been found from their row
+                waiting.add(places[new] + start, others[new], values[new])
+                if waiting.count > _PAIRS:
+                    yield from waiting.release(best[-1] - _MARGIN, at_least=_PAIRS // 2)
+    if columns.k:
+        yield from waiting.release(best[-1] - _MARGIN)
+
+
+class Waiting:
+    """Pairs that came near the best of their column while some rows were still to come: most of them are of no account
+    when all rows have been seen."""
+
+    def __init__(self) -> None:
+        self.parts: list[tuple[torch.Tensor, ...]] = []
+        self.count = 0
+
+    def add(self, places: torch.Tensor, others: torch.Tensor, products: torch.Tensor) -> None:
+        self.parts.append((places, others, products))
+        self.count += len(places)
+
+    def release(self, bounds: torch.Tensor, at_least: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Forget what lies below the bound of its column by now; give away the rest where it is so many or more."""
+        import torch
+
+        if not self.parts:
+            return
+        places, others, products = (torch.cat(columns) for columns in zip(*self.parts, strict=True))
+        near = products >= bounds[others]
+        self.parts, self.count = [], 0
+        if near.sum() >= at_least:
+            yield places[near].cpu().numpy(), others[near].cpu().numpy()
+        else:
+            self.add(places[near], others[near], products[near])
 
 
 @contextlib.contextmanager
@@ -229,16 +262,19 @@ def _measure_cosines(rows: _Side, columns: _Side, places: np.ndarray, others: np
 
 
 def group_equal(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each row's distinct vector, int64 [N], and where each distinct one stands first [distinct]."""
+    """The number of each row's distinct vector, int64 [N], and where each distinct one stands first [distinct].
+
+    Only rows with the same sum of their bits are looked at closer, which are few.
+    """
+    bits = np.ascontiguousarray(vectors).view(np.uint32)
+    _, sums, counts = np.unique(bits.sum(axis=1, dtype=np.uint64), return_inverse=True, return_counts=True)
     known: dict[bytes, int] = {}
-    first: list[int] = []
-    group = np.empty(len(vectors), dtype=np.int64)
-    for place, vector in enumerate(vectors):
-        digest = hashlib.blake2b(vector.tobytes(), digest_size=16).digest()
-        group[place] = number = known.setdefault(digest, len(first))
-        if number == len(first):
-            first.append(place)
-    return group, np.array(first, dtype=np.int64)
+    stands_for = np.arange(len(vectors))
+    for place in np.flatnonzero(counts[sums] > 1).tolist():
+        digest = hashlib.blake2b(bits[place].tobytes(), digest_size=16).digest()
+        stands_for[place] = known.setdefault(digest, place)
+    first = np.flatnonzero(stands_for == np.arange(len(vectors)))
+    return np.searchsorted(first, stands_for), first
 
 
 def cut_rows(rows: int, width: int) -> Iterator[slice]:

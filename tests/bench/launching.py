@@ -100,7 +100,7 @@ def measure_ten_thousand(folder: Path) -> None:
     print(f"  its calls, {REPEATS + 1} times: {dict(calls)}")
     if set(calls) - {"squeue"}:
         raise SystemExit("it did more than look")
-    goals.compare("  its calls", calls["squeue"] / (REPEATS + 1), "squeue", most=1)
+    goals.compare("grid.py again: calls of Slurm", calls["squeue"] / (REPEATS + 1), "squeue", most=1)
     taken = best([sys.executable, str(ROOT / "launch/status.py"), *options, "--json"], environment)
     goals.compare("status.py --json of them", taken, "s", most=1.5)
     taken = best([sys.executable, str(ROOT / "launch/grid.py"), "--help"], environment)
@@ -175,7 +175,7 @@ def measure_real_slurm(folder: Path) -> None:
     if queued != runs:
         raise SystemExit(f"{queued} jobs are in the queue instead of {runs}")
     goals.compare(f"{runs:,} runs to the real Slurm: calls", calls, "sbatch", most=stated["sbatch_calls"])
-    goals.compare("  time of submitit, a submission a run / ours", each * runs / ours, least=50)
+    goals.compare(f"{runs:,} runs to the real Slurm: time of submitit, one by one / ours", each * runs / ours, least=50)
 
 
 # ---- beside others
