@@ -17,8 +17,9 @@ from stilts.model.encoder import load_encoder
 from stilts.model.multitask import INPUTS, Multitask, load_head
 from stilts.training.batches import Batch, pad_rows, to_tensors
 
-# Tokens of one forward pass, pads included: enough to fill the processor, few enough for its memory.
-MAX_TOKENS = {"cpu": 4_096, "cuda": 32_768}
+# Tokens of one forward pass, pads included: enough to fill the processor; on a CPU few enough for its caches (four times
+# as many took 1.1 to 1.5 times as long, see tests/bench/RESULTS.md).
+MAX_TOKENS = {"cpu": 1_024, "cuda": 32_768}
 
 # Retrieval reads block 14 of XLM-R Large's 24 (XTREME's script: number 13, from 0, of the last 24 hidden states).
 RETRIEVAL_DEPTH = 14 / 24
