@@ -17,8 +17,8 @@ from stilts.model.encoder import load_encoder
 from stilts.model.multitask import INPUTS, Multitask, load_head
 from stilts.training.batches import Batch, pad_rows, to_tensors
 
-# Tokens of one forward pass, pads included: enough to fill the processor; on a CPU few enough for its caches (four times
-# as many took 1.1 to 1.5 times as long, see tests/bench/RESULTS.md).
+# Tokens of one forward pass, pads included: enough to fill the processor; on a CPU few enough for its caches, as four
+# times as many took up to half as long again (tests/bench/RESULTS.md).
 MAX_TOKENS = {"cpu": 1_024, "cuda": 32_768}
 
 # Retrieval reads block 14 of XLM-R Large's 24 (XTREME's script: number 13, from 0, of the last 24 hidden states).
