@@ -14,10 +14,10 @@ quickstart: .venv/train  ## the study in small on this machine: train, score, ma
 tables: .venv/train  ## every table and figure of the results in RESULTS (runs), into OUT (tables)
 	$(BIN)/python aggregate/tables.py --results $(or $(RESULTS),runs) --out $(or $(OUT),tables)
 
-test: .venv/dev  ## every test, three processes at once, with a real Slurm where this machine may start one
+test: .venv/dev  ## every test, with a real Slurm where this machine may start one
 	@mkdir -p .reports
 	@$(BIN)/python -m compileall -q aggregate jobs launch stilts tests  # read by some hundred commands
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --junit-xml=.reports/tests.xml $(PYTEST)
+	$(BIN)/python -m pytest --junit-xml=.reports/tests.xml $(PYTEST)
 
 torture: .venv/dev  ## every kill that `test` takes a choice of, five minutes of chaos on the real Slurm; by hand
 	STILTS_TORTURE=1 $(BIN)/python -m pytest --quiet tests/jobs/test_interruption.py tests/slurm/test_chaos.py

@@ -32,8 +32,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for fixture, (marker, _) in MARKERS.items():
             if fixture in getattr(item, "fixturenames", ()):
                 item.add_marker(marker)
-    # Files are shared out in this order: the longest first, which mostly wait.
-    items.sort(key=lambda item: "tests/slurm/" not in item.nodeid)
 
 
 @pytest.hookimpl(trylast=True)
@@ -57,9 +55,8 @@ def require(refusal: str | None, packages: tuple[str, ...]) -> None:
 
 def find_program(name: str, refusal: str | None, packages: tuple[str, ...]) -> str:
     """Path of a program, which is installed with its packages where it is missing."""
-    with system.package_lock():
-        if not shutil.which(name):
-            require(refusal, packages)
+    if not shutil.which(name):
+        require(refusal, packages)
     found = shutil.which(name)
     assert found is not None
     return found
@@ -68,8 +65,7 @@ def find_program(name: str, refusal: str | None, packages: tuple[str, ...]) -> s
 @pytest.fixture(scope="session")
 def slurm_machine() -> None:
     """Leave to start a `SlurmCluster` here, with its packages installed; for tests that need one of their own."""
-    with system.package_lock():
-        require(system.slurm_refusal(), system.SLURM_PACKAGES)
+    require(system.slurm_refusal(), system.SLURM_PACKAGES)
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def match_sides(
 
     Memory beside the arguments, in bytes, for N and M vectors of size H: 4 H M for unit vectors, about 200 (N + M) for
     finding equal ones, 24 k (k + 2) (N + M) for the result, 1.6 PRODUCT_BYTES for a block (on the device; never less
-    than 7 M for one vector), 64 _PAIRS, and 4 RECHECK_BYTES a thread.
+    than 7 M for one vector), 100 _PAIRS, and 4 RECHECK_BYTES a thread.
     """
     sides = _Side(first, min(k, len(second))), _Side(second, min(k, len(first)))
     _compare(*sides, block, device)

@@ -75,8 +75,9 @@ def open_cell(page: Page, table: str, row: str, heading: str) -> Locator:
 
 def read_facts(area: Locator) -> dict[str, str]:
     """The terms of the first list of facts in an area."""
-    terms = area.locator("dl").first.locator("dt").all_inner_texts()
-    return dict(zip(terms, area.locator("dl").first.locator("dd").all_inner_texts(), strict=True))
+    # At once, and only when it is there: a list that is opened is filled a moment later.
+    read = "list => [...list.querySelectorAll('dt')].map(term => [term.innerText, term.nextElementSibling.innerText])"
+    return dict(area.locator("dl").first.evaluate(read))
 
 
 # ---- sorting and filtering

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,15 +86,6 @@ def program_refusal(tests: str, program: str, packages: tuple[str, ...], machine
     reason = change_refusal(machine or observe_machine())
     command = f"apt-get install -y --no-install-recommends {' '.join(packages)}"
     return None if reason is None else f"{tests}: no {program}, and {reason}; enable them with: {command}"
-
-
-@contextmanager
-def package_lock() -> Iterator[None]:
-    """Held while a program is looked for and its packages are installed: the processes of the tests do it in turn, and
-    none takes one that is half there."""
-    with (Path(tempfile.gettempdir()) / "stilts-packages.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def missing_packages(*names: str) -> list[str]:
