@@ -40,7 +40,7 @@ bench: .venv/dev  ## ratios in one run, against what people use, and a table of 
 	$(BIN)/python tests/bench/training.py
 	$(BIN)/python tests/bench/ranks.py
 	$(BIN)/python tests/bench/planner.py
-	-$(BIN)/python tests/bench/quickstart.py --against ac3e081
+	$(BIN)/python tests/bench/quickstart.py --against ac3e081
 	$(BIN)/python tests/bench/goals.py
 
 # What a machine with Python 3.12, torch and transformers lacks for the GPU benchmark. DeepSpeed's wheel is pure Python:

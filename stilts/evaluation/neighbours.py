@@ -267,10 +267,10 @@ def group_equal(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Only rows with the same sum of their bits are looked at closer, which are few.
     """
     bits = np.ascontiguousarray(vectors).view(np.uint32)
-    _, sums, counts = np.unique(bits.sum(axis=1, dtype=np.uint64), return_inverse=True, return_counts=True)
+    _, which_sum, counts = np.unique(bits.sum(axis=1, dtype=np.uint64), return_inverse=True, return_counts=True)
     known: dict[bytes, int] = {}
     stands_for = np.arange(len(vectors))
-    for place in np.flatnonzero(counts[sums] > 1).tolist():
+    for place in np.flatnonzero(counts[which_sum] > 1).tolist():
         digest = hashlib.blake2b(bits[place].tobytes(), digest_size=16).digest()
         stands_for[place] = known.setdefault(digest, place)
     first = np.flatnonzero(stands_for == np.arange(len(vectors)))

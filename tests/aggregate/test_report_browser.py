@@ -75,9 +75,13 @@ def open_cell(page: Page, table: str, row: str, heading: str) -> Locator:
 
 def read_facts(area: Locator) -> dict[str, str]:
     """The terms of the first list of facts in an area."""
-    # At once, and only when it is there: a list that is opened is filled a moment later.
-    read = "list => [...list.querySelectorAll('dt')].map(term => [term.innerText, term.nextElementSibling.innerText])"
-    return dict(area.locator("dl").first.evaluate(read))
+    return read_list(area.locator("dl").first)
+
+
+def read_list(facts: Locator) -> dict[str, str]:
+    """The terms of a list, read at once when it is there: one that is opened is filled a moment later."""
+    read = "list => ['dt', 'dd'].map(kind => [...list.querySelectorAll(kind)].map(one => one.innerText))"
+    return dict(zip(*facts.evaluate(read), strict=True))
 
 
 # ---- sorting and filtering
@@ -188,10 +192,7 @@ def test_a_click_on_a_cell_shows_its_runs(pages: Pages, campaign: Path) -> None:
     assert facts["run"] == name_run("mnli", 1)
     assert (facts["state"].split()[-1], facts["GPU-hours"]) == ("done", "2")
     assert {"seed 1", "tasks.xnli.epochs 2", "tasks.xnli.batch_size 32"} <= set(facts["configuration"].split("\n"))
-    attempts = [
-        dict(zip(one.locator("dt").all_inner_texts(), one.locator("dd").all_inner_texts(), strict=True))
-        for one in run.locator("dl").all()[1:3]
-    ]
+    attempts = [read_list(one) for one in run.locator("dl").all()[1:3]]
     assert [attempt["end"] for attempt in attempts] == ["failed (out of memory)", "done (finished)"]
     assert attempts[1]["commit"] == COMMIT and "torch 2.9.0" in attempts[1]["versions"]
     assert attempts[1]["started"] == "2023-11-14 23:13 UTC" and attempts[1]["on"] == "node7, Slurm job 1_7, 1 rank"

@@ -1,6 +1,6 @@
 """What the benchmarks are to reach, beside what they reached, in one table: the end of `make bench`.
 
-python tests/bench/goals.py            the table
+python tests/bench/goals.py            the table; exit code 1 where a limit is missed
 python tests/bench/goals.py --begin    forget earlier figures
 """
 
@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from dataclasses import asdict, dataclass
+from math import inf, isfinite
 from pathlib import Path
 
 from tabulate import tabulate
@@ -24,27 +25,26 @@ class Goal:
     figure: str
     seen: float
     unit: str
-    least: float | None
-    most: float | None
+    least: float
+    most: float
     load: float
 
     @property
-    def limit(self) -> str:
-        bounds = [f"at {name} {bound:g}" for name, bound in (("least", self.least), ("most", self.most)) if bound]
-        return f"{' '.join(bounds)} {self.unit}".strip() if bounds else ""
+    def missed(self) -> bool:
+        return not self.least <= self.seen <= self.most
 
     @property
-    def verdict(self) -> str:
-        if not self.limit:
-            return ""
-        kept = (self.least is None or self.seen >= self.least) and (self.most is None or self.seen <= self.most)
-        return "reached" if kept else "MISSED"
+    def limit(self) -> str:
+        bounds = {"least": self.least, "most": self.most}
+        told = [f"at {name} {bound:g} {self.unit}".strip() for name, bound in bounds.items() if isfinite(bound)]
+        return ", ".join(told)
 
     def cells(self) -> tuple[str, ...]:
-        return self.figure, f"{self.seen:.3g} {self.unit}".strip(), self.limit, self.verdict, f"{self.load:.1f}"
+        verdict = "MISSED" if self.missed else "reached" if self.limit else ""
+        return self.figure, f"{self.seen:.3g} {self.unit}".strip(), self.limit, verdict, f"{self.load:.1f}"
 
 
-def compare(figure: str, seen: float, unit: str = "", *, least: float | None = None, most: float | None = None) -> None:
+def compare(figure: str, seen: float, unit: str = "", *, least: float = -inf, most: float = inf) -> None:
     """Print a figure beside its limit, and keep it for the table."""
     goal = Goal(figure, float(seen), unit, least, most, os.getloadavg()[0])
     print("  ".join(filter(None, goal.cells()[:-1])), flush=True)
@@ -53,17 +53,18 @@ def compare(figure: str, seen: float, unit: str = "", *, least: float | None = N
         file.write(json.dumps(asdict(goal)) + "\n")
 
 
-def show() -> None:
-    """All figures that were kept, in their order."""
+def show() -> int:
+    """Print all figures that were kept, in their order. Returns 1 where a limit is missed."""
     if not FILE.is_file():
         raise SystemExit(f"{FILE}: no figures; `make bench` keeps them")
     goals = [Goal(**json.loads(line)) for line in FILE.read_text(encoding="utf-8").splitlines()]
     header = ("figure", "seen", "to be", "", "load")
     print(tabulate([goal.cells() for goal in goals], header, disable_numparse=True))
+    return int(any(goal.missed for goal in goals))
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--begin"]:
         FILE.unlink(missing_ok=True)
     else:
-        show()
+        sys.exit(show())

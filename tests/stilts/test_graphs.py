@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 import torch
 
 from stilts.training.batches import MicroBatch, Piece
-from stilts.training.engine import Updater, build_engine, full_weights
+from stilts.training.engine import full_weights
 from stilts.training.graphs import Graphs
-from stilts.training.loop import Training
-from stilts.training.passes import Passes, open_passes
 from stilts.training.settings import Layout
-from stilts.training.world import World, init_distributed
 from tests.bench.measured import compare_passes
-from tests.bench.synthetic import Workload
-
-GEOMETRY = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-
-
-@dataclass
-class Opened:
-    """A packed training without dropout on this CPU, before its first update."""
-
-    training: Training
-    engine: Any
-    updater: Updater
-    passes: Passes
+from tests.stilts.opened_training import Opened, draw_training
 
 
 @pytest.fixture
 def open_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Opened]:
+    """Open a packed training of a mix."""
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
-    world = World(rank=0, local_rank=0, size=1, device=torch.device("cpu"))
-    init_distributed(world)
-
-    def build(mix: str) -> Opened:
-        work = dataclasses.replace(Workload.draw(mix, 8, 2, GEOMETRY, "bf16"), dropout=0.0)
-        training = work.training(world.device, Layout(packed=True))
-        engine = build_engine(training.model, training.settings, training.layout, world)
-        engine.train()
-        updater = Updater(engine, world)
-        return Opened(training, engine, updater, open_passes(training, engine, updater, world))
-
-    return build
+    return lambda mix: Opened.of(draw_training(mix, 2, "bf16", Layout(packed=True)))
 
 
 @pytest.mark.parametrize("mix", ["mnli", "squad"])

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from stilts.training.batches import Piece
-from stilts.training.engine import Updater, build_engine, full_weights
-from stilts.training.passes import open_passes
+from stilts.training.engine import full_weights
 from stilts.training.settings import Layout
-from stilts.training.world import World, init_distributed
-from tests.bench.synthetic import Workload
+from tests.stilts.opened_training import BATCH, Opened, draw_training
 
-GEOMETRY = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 RATE = 0.01
 
 
 def train_three_updates(stage: int) -> dict[str, Tensor]:
-    """Weights after three updates of two passes each, one of them of a model with a parameter that nothing uses."""
-    world = World(rank=0, local_rank=0, size=1, device=torch.device("cpu"))
-    init_distributed(world)
-    work = dataclasses.replace(Workload.draw("mnli", 8, 3, GEOMETRY, "fp32"), dropout=0.0)
-    training = work.training(world.device, Layout(zero_stage=stage, packed=False))
+    """Weights after three updates of two passes each, of a model with a parameter that nothing uses."""
+    training = draw_training("mnli", 3, "fp32", Layout(zero_stage=stage, packed=False))
     training.model.unused = nn.Parameter(torch.ones(3, 3))
-    engine = build_engine(training.model, training.settings, training.layout, world)
-    engine.train()
-    updater = Updater(engine, world)
-    passes = open_passes(training, engine, updater, world)
+    opened = Opened.of(training)
     for step in range(3):
         update = training.update(step)
-        for piece in (Piece(0, 5, 1.0), Piece(5, 8, 1.0)):
-            passes.run(update, piece, last=piece.last == work.batch_size)
-        updater.step(RATE)
-    return full_weights(engine)
+        for piece in (Piece(0, 5, 1.0), Piece(5, BATCH, 1.0)):
+            opened.passes.run(update, piece, last=piece.last == BATCH)
+        opened.updater.step(RATE)
+    return full_weights(opened.engine)
 
 
 @pytest.fixture(scope="module")
